@@ -1,0 +1,326 @@
+"""Every error this package raises, in one tree. Each has a stable ``code`` and says what to do.
+
+::
+
+    DispatchError
+    +-- ConfigurationError             a setting, declaration or broker that cannot work
+    |   +-- UnsupportedServer          the Redis or Valkey server is too old or set up to lose data
+    +-- PayloadError                   arguments or a result that do not fit their annotations
+    |   +-- PayloadTooLarge            ... or that are larger than dispatch_max_payload
+    +-- IdempotencyConflict            one idempotency key, two different payloads
+    +-- InvalidId                      text that is no id of the kind asked for
+    +-- NotFoundError
+    |   +-- JobNotFound
+    |   +-- RunNotFound
+    |   +-- WorkflowNotFound
+    |   +-- CronNotFound
+    |   +-- DeadLetterNotFound
+    |   +-- EventNotFound
+    +-- StateConflict                  the verb does not fit the state the record is in
+    |   +-- JobAlreadyComplete
+    |   +-- JobNotCancellable
+    +-- OutcomeError                   what a waiting caller is told
+    |   +-- JobFailed
+    |   +-- JobCancelled
+    |   +-- RunFailed
+    |   +-- RunCancelled
+    |   +-- RunParked
+    |   +-- StepFailed
+    +-- ResultTimeout                  also a TimeoutError
+    +-- JobTimeout                     an attempt ran longer than its timeout; also a TimeoutError
+    +-- UnknownJob                     no live worker has known the job's name for dispatch_unknown_grace
+    +-- WorkerCrashed                  the process that ran the job died
+    +-- WorkflowMisuse
+    +-- NonDeterminism
+    +-- NotInJob
+    +-- NotInStep
+    +-- LeadershipLost
+    +-- StoreUnavailable               the state server does not answer, or not now
+
+    BaseException
+    +-- Fenced                         this process no longer holds what it runs
+    +-- Suspended                      a run waits; its worker is free
+
+``Fenced`` and ``Suspended`` are signals, not errors: they pass through ``except Exception`` on purpose.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ConfigurationError",
+    "CronNotFound",
+    "DeadLetterNotFound",
+    "DispatchError",
+    "EventNotFound",
+    "Fenced",
+    "IdempotencyConflict",
+    "InvalidId",
+    "JobAlreadyComplete",
+    "JobCancelled",
+    "JobFailed",
+    "JobNotCancellable",
+    "JobNotFound",
+    "JobTimeout",
+    "LeadershipLost",
+    "NonDeterminism",
+    "NotFoundError",
+    "NotInJob",
+    "NotInStep",
+    "OutcomeError",
+    "PayloadError",
+    "PayloadTooLarge",
+    "ResultTimeout",
+    "RunCancelled",
+    "RunFailed",
+    "RunNotFound",
+    "RunParked",
+    "StateConflict",
+    "StepFailed",
+    "StoreUnavailable",
+    "Suspended",
+    "UnknownJob",
+    "UnsupportedServer",
+    "WorkerCrashed",
+    "WorkflowMisuse",
+    "WorkflowNotFound",
+]
+
+
+class DispatchError(Exception):
+    """The root: ``except DispatchError`` catches whatever this package raises on purpose."""
+
+    code: ClassVar[str] = "dispatch_error"
+
+
+class ConfigurationError(DispatchError):
+    """A setting, declaration or broker that cannot work; the message names it and the remedy."""
+
+    code = "configuration_error"
+
+
+class UnsupportedServer(ConfigurationError):
+    """The state server is too old, or set up so that it would lose jobs."""
+
+    code = "unsupported_server"
+
+
+class PayloadError(DispatchError):
+    """Arguments or a result that do not fit their annotations, or cannot be written as JSON. Never retried."""
+
+    code = "payload_error"
+
+
+class PayloadTooLarge(PayloadError):
+    """A payload over ``dispatch_max_payload``: store the data elsewhere and pass a reference. Never retried."""
+
+    code = "payload_too_large"
+
+
+class IdempotencyConflict(DispatchError):
+    """An idempotency key that is already used with another payload: choose another key or the same payload."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, message: str, *, existing_id: str, refused_id: str) -> None:
+        super().__init__(message)
+        self.existing_id = existing_id
+        self.refused_id = refused_id
+
+
+class InvalidId(DispatchError, ValueError):
+    """Text that is no id of the kind asked for."""
+
+    code = "invalid_id"
+
+
+class NotFoundError(DispatchError, LookupError):
+    """No such record: it never existed, or its retention has passed."""
+
+    code = "not_found"
+
+
+class JobNotFound(NotFoundError):
+    """No job with this id: it never existed here, or its retention has passed."""
+
+    code = "job_not_found"
+
+
+class RunNotFound(NotFoundError):
+    """No run with this id: it never existed here, or its retention has passed."""
+
+    code = "run_not_found"
+
+
+class WorkflowNotFound(NotFoundError):
+    """No workflow of this name is declared in this app."""
+
+    code = "workflow_not_found"
+
+
+class CronNotFound(NotFoundError):
+    """No cron entry with this id or name."""
+
+    code = "cron_not_found"
+
+
+class DeadLetterNotFound(NotFoundError):
+    """No dead letter with this id: it was purged, or its job was retried."""
+
+    code = "dead_letter_not_found"
+
+
+class EventNotFound(NotFoundError):
+    """No event with this id: it never existed here, or its lifetime has passed."""
+
+    code = "event_not_found"
+
+
+class StateConflict(DispatchError):
+    """The verb does not fit the state the record is in; nothing was changed."""
+
+    code = "state_conflict"
+
+
+class JobAlreadyComplete(StateConflict):
+    """The job has ended; what it did cannot be changed any more."""
+
+    code = "job_already_complete"
+
+
+class JobNotCancellable(StateConflict):
+    """The job has already ended in a state that a cancel cannot change."""
+
+    code = "job_not_cancellable"
+
+
+class OutcomeError(DispatchError):
+    """The awaited work ended without a result; ``id`` names it."""
+
+    code = "outcome_error"
+
+    def __init__(self, message: str, *, id: str = "") -> None:  # noqa: A002 - the word of the whole API
+        super().__init__(message)
+        self.id = id
+
+
+class JobFailed(OutcomeError):
+    """The job failed for good. ``error_type``, ``error_message`` and ``remote_traceback`` tell why."""
+
+    code = "job_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        id: str = "",  # noqa: A002 - the word of the whole API
+        error_type: str = "",
+        error_message: str = "",
+        remote_traceback: str = "",
+    ) -> None:
+        super().__init__(message, id=id)
+        self.error_type = error_type
+        self.error_message = error_message
+        self.remote_traceback = remote_traceback
+
+
+class JobCancelled(OutcomeError):
+    """The job was cancelled before it could complete."""
+
+    code = "job_cancelled"
+
+
+class RunFailed(OutcomeError):
+    """The run failed for good."""
+
+    code = "run_failed"
+
+
+class RunCancelled(OutcomeError):
+    """The run was cancelled before it could complete."""
+
+    code = "run_cancelled"
+
+
+class RunParked(OutcomeError):
+    """The run waits for a person."""
+
+    code = "run_parked"
+
+
+class StepFailed(OutcomeError):
+    """A step of a run failed for good."""
+
+    code = "step_failed"
+
+
+class ResultTimeout(DispatchError, TimeoutError):
+    """The result did not arrive in time; the job goes on."""
+
+    code = "result_timeout"
+
+
+class JobTimeout(DispatchError, TimeoutError):
+    """An attempt ran longer than the job's ``timeout``; it counts as an attempt and is retried by the policy."""
+
+    code = "job_timeout"
+
+
+class UnknownJob(DispatchError):
+    """No live worker has known this job name for ``dispatch_unknown_grace``: deploy one that does."""
+
+    code = "unknown_job"
+
+
+class WorkerCrashed(DispatchError):
+    """The process that ran the job died (killed, out of memory, segfault) too often."""
+
+    code = "worker_crashed"
+
+
+class WorkflowMisuse(DispatchError):
+    """A durable verb where a workflow must use its ``wf`` verb."""
+
+    code = "workflow_misuse"
+
+
+class NonDeterminism(DispatchError):
+    """The workflow's code no longer asks for what its journal recorded."""
+
+    code = "non_determinism"
+
+
+class NotInJob(DispatchError):
+    """``current_job()`` outside of a running job."""
+
+    code = "not_in_job"
+
+
+class NotInStep(DispatchError):
+    """``current_step()`` outside of a running step."""
+
+    code = "not_in_step"
+
+
+class LeadershipLost(DispatchError):
+    """A leader's write after its term ended; nothing was changed."""
+
+    code = "leadership_lost"
+
+
+class StoreUnavailable(DispatchError):
+    """The state server does not answer, or refuses writes for now. Nothing half-written is left; try again."""
+
+    code = "store_unavailable"
+
+
+class Fenced(BaseException):
+    """This process no longer holds the job or run it executes: stop, and write nothing more.
+
+    Derived from BaseException so that neither user code nor a retry policy can swallow it (ARCHITECTURE 1.3).
+    """
+
+
+class Suspended(BaseException):
+    """A run waits for promises that are not there yet; its function is unwound and called again later."""
