@@ -1,0 +1,135 @@
+"""What one enqueue may ask for beside its arguments, checked where it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from dispatch_celery.clock import Duration, to_ms
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.retry import MAX_DELAY, Constant, Exponential, Linear, Retry
+
+__all__ = ["JobOptions", "StoredRetry", "check_priority", "check_queue"]
+
+_KINDS: Final = {"constant": Constant, "linear": Linear, "exponential": Exponential}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """Options of one enqueue; None means what the job declares."""
+
+    delay: Duration | None = None
+    run_at: datetime | None = None
+    expires: Duration | datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    idempotency_key: str | None = None
+    retry: Retry | None = None
+    timeout: Duration | None = None
+    headers: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.delay is not None and self.run_at is not None:
+            raise ConfigurationError("give delay or run_at, not both")
+        for name in ("delay", "timeout"):
+            _check_duration(name, getattr(self, name))
+        if not isinstance(self.expires, datetime):
+            _check_duration("expires", self.expires)
+        for name in ("run_at", "expires"):
+            moment = getattr(self, name)
+            if isinstance(moment, datetime) and moment.tzinfo is None:
+                raise ConfigurationError(f"{name}={moment!r} has no time zone: use datetime.now(UTC) + timedelta(...)")
+        if self.queue is not None:
+            check_queue(self.queue)
+        if self.priority is not None:
+            check_priority(self.priority)
+        key = self.idempotency_key
+        if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= 500):
+            raise ConfigurationError("idempotency_key must be text of 1 to 500 characters")
+
+    @property
+    def delay_ms(self) -> int | None:
+        """The delay in milliseconds."""
+        return None if self.delay is None else to_ms(self.delay)
+
+    @property
+    def run_at_ms(self) -> int | None:
+        """The due time in milliseconds since 1970."""
+        return None if self.run_at is None else int(self.run_at.timestamp() * 1000)
+
+    @property
+    def expires_ms(self) -> int | None:
+        """Milliseconds until the job is not worth starting any more."""
+        if self.expires is None:
+            return None
+        if isinstance(self.expires, datetime):
+            return max(0, to_ms(self.expires - datetime.now(UTC)))
+        return to_ms(self.expires)
+
+
+def _check_duration(name: str, value: Duration | None) -> None:
+    if value is None:
+        return
+    try:
+        milliseconds = to_ms(value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{name} must be seconds or a timedelta, not {value!r}") from None
+    if not 0 <= milliseconds <= MAX_DELAY * 1000:
+        raise ConfigurationError(f"{name} must be between 0 and ten years, not {value!r}")
+
+
+def check_queue(queue: str) -> None:
+    """Refuse what no broker can use as a queue's name."""
+    if not isinstance(queue, str) or not 1 <= len(queue) <= 200 or not queue.isprintable() or " " in queue:
+        raise ConfigurationError(f"queue must be 1 to 200 printable characters without spaces, not {queue!r}")
+
+
+def check_priority(priority: int) -> None:
+    """Refuse a priority outside 0 to 9."""
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 9:
+        raise ConfigurationError(f"priority must be an integer from 0 to 9, higher first, not {priority!r}")
+
+
+class StoredRetry:
+    """A retry policy given at enqueue, as it travels: classes by name, matched along an error's bases, never imported."""
+
+    @staticmethod
+    def dump(policy: Retry) -> dict[str, Any]:
+        """Return a policy as plain data.
+
+        Raises:
+            ConfigurationError: its backoff is the user's own class, which only a declaration can hold.
+        """
+        kind = next((name for name, known in _KINDS.items() if type(policy.backoff) is known), None)
+        if kind is None:
+            raise ConfigurationError(
+                f"options(retry=...) cannot store the backoff {policy.backoff!r}: use Constant, Linear or"
+                " Exponential here, or declare the policy on the job"
+            )
+        return {
+            "max_attempts": policy.max_attempts,
+            "backoff": {"kind": kind, **vars(policy.backoff)},
+            "retry_on": [_name(error) for error in policy.retry_on],
+            "give_up_on": [_name(error) for error in policy.give_up_on],
+        }
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        fields = dict(data["backoff"])
+        self.max_attempts: int = data["max_attempts"]
+        self._policy = Retry(data["max_attempts"], _KINDS[fields.pop("kind")](**fields))
+        self._retry_on = frozenset(data["retry_on"])
+        self._give_up_on = frozenset(data["give_up_on"])
+
+    def gives_up(self, error: BaseException) -> bool:
+        """Return whether this error ends the job whatever attempts are left."""
+        names = {_name(base) for base in type(error).__mro__}
+        return self._policy.gives_up(error) or bool(names & self._give_up_on) or not names & self._retry_on
+
+    def delay(self, attempt: int) -> float:
+        """Return seconds until the next attempt."""
+        return self._policy.delay(attempt)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

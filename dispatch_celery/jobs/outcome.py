@@ -1,0 +1,133 @@
+"""How an attempt can end: a closed set. Handlers return, or raise one of four exceptions; the rest is an error.
+
+========================  ============================  ==================  =======================
+ends with                 counts as an attempt          then                recorded as
+========================  ============================  ==================  =======================
+a return value            yes                           completed           the result
+any other exception       yes                           retried or failed   the error
+``RetryAfter(30)``        yes                           retried in 30 s     the error
+``Snooze(30)``            no (``dispatch_max_snoozes``)  runs again in 30 s  a snooze
+``Fail("why")``           yes                           failed, at once     a dead letter
+``Cancel("why")``         no                            cancelled           the reason
+the worker stops          no                            ready again         nothing
+the process dies          no (``dispatch_max_crashes``)  ready again         a crash
+========================  ============================  ==================  =======================
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dispatch_celery.clock import Duration, to_ms
+from dispatch_celery.jobs.model import Failure
+
+__all__ = [
+    "Cancel",
+    "Cancelled",
+    "Completed",
+    "Fail",
+    "Failed",
+    "Outcome",
+    "RetryAfter",
+    "Retrying",
+    "Snooze",
+    "attempt_line",
+    "failure_of",
+]
+
+_LONGEST_MESSAGE: Final = 2_000
+_LONGEST_TRACEBACK: Final = 16_000
+
+
+class RetryAfter(Exception):  # noqa: N818 - reads as the instruction it is
+    """Raise to end this attempt and run again after ``delay`` seconds. Uses up an attempt."""
+
+    def __init__(self, delay: Duration, why: str = "") -> None:
+        super().__init__(why or f"retry after {delay}")
+        self.delay_ms = to_ms(delay)
+
+
+class Snooze(Exception):  # noqa: N818 - reads as the instruction it is
+    """Raise to run again after ``delay`` seconds, as if this attempt had not been. Bounded by ``dispatch_max_snoozes``."""
+
+    def __init__(self, delay: Duration, why: str = "") -> None:
+        super().__init__(why or f"snooze for {delay}")
+        self.delay_ms = to_ms(delay)
+
+
+class Fail(Exception):  # noqa: N818 - reads as the instruction it is
+    """Raise to fail the job for good, whatever attempts are left: it becomes a dead letter."""
+
+
+class Cancel(Exception):  # noqa: N818 - reads as the instruction it is
+    """Raise to cancel the job: it ends without a result and without a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned ``value``, stored as ``result``."""
+
+    value: Any
+    result: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Run again after ``delay`` ms; ``counter`` names what this end uses up."""
+
+    delay: int
+    counter: str
+    failure: Failure
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No further attempt: a dead letter."""
+
+    reason: str
+    failure: Failure
+    counter: str = "attempts"
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Ended on request, of a person or of the handler itself."""
+
+    reason: str
+
+
+Outcome = Completed | Retrying | Failed | Cancelled
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return an exception as plain, bounded data. Works for one that cannot be printed or pickled."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as unprintable:  # noqa: BLE001 - the user's __str__ may raise anything
+        message = f"<its message cannot be printed: {type(unprintable).__name__}>"
+    try:
+        lines = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - as above, for a cause or a note
+        lines = "".join(traceback.format_tb(error.__traceback__))
+    return Failure(type=name, message=_clean(message, _LONGEST_MESSAGE), traceback=_clean(lines, _LONGEST_TRACEBACK))
+
+
+def _clean(words: str, longest: int) -> str:
+    """Return text that UTF-8 can hold, cut in the middle: a traceback's first and last lines say most."""
+    words = words.encode("utf-8", "backslashreplace").decode()
+    if len(words) <= longest:
+        return words
+    half = longest // 2
+    return f"{words[:half]}\n... {len(words) - longest:,} characters left out ...\n{words[-half:]}"
+
+
+def attempt_line(number: int, outcome: str, kind: str, message: str) -> str:
+    """Return the rest of a history line: the script puts the times and the worker before it."""
+    return json.dumps({"number": number, "outcome": outcome, "type": kind, "message": message[:500]})[1:]

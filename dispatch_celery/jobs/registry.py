@@ -1,0 +1,54 @@
+"""The jobs of one app, by name. A name belongs to one function; a second one is refused where it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.jobs.definition import JobDefinition
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """Names to definitions."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, JobDefinition[..., Any, Any]] = {}
+
+    def add(self, definition: JobDefinition[..., Any, Any]) -> None:
+        """Add a definition.
+
+        Raises:
+            ConfigurationError: another function has this name.
+        """
+        known = self._jobs.get(definition.name)
+        if known is not None and _origin(known) != _origin(definition):
+            raise ConfigurationError(
+                f"the job name {definition.name!r} is taken by {_shown(known)}; give {_shown(definition)} another name="
+            )
+        self._jobs[definition.name] = definition
+
+    def get(self, name: str) -> JobDefinition[..., Any, Any] | None:
+        """Return the definition of a name, if this process can run it."""
+        found = self._jobs.get(name)
+        return None if found is None or found.is_remote else found
+
+    def declared(self, name: str) -> JobDefinition[..., Any, Any] | None:
+        """Return the definition of a name, also if only another process can run it."""
+        return self._jobs.get(name)
+
+    def __iter__(self) -> Iterator[JobDefinition[..., Any, Any]]:
+        return iter(list(self._jobs.values()))
+
+
+def _origin(definition: JobDefinition[..., Any, Any]) -> tuple[str, int]:
+    """Return where a function stands: a module imported twice (as ``__main__`` and by name) declares the same one."""
+    code = getattr(definition.__wrapped__, "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code else (repr(definition.__wrapped__), 0)
+
+
+def _shown(definition: JobDefinition[..., Any, Any]) -> str:
+    filename, line = _origin(definition)
+    return f"{definition.__qualname__} ({filename}:{line})"

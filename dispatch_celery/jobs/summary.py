@@ -1,0 +1,95 @@
+"""A call's arguments for people: short, printable, and without what is secret.
+
+Masked: parameters and fields annotated with ``Secret``, pydantic's ``SecretStr`` and ``SecretBytes``, and
+model fields declared with ``Field(repr=False)``. Shown in Flower, in logs of Celery, and on the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic.fields import FieldInfo
+
+__all__ = ["Secret", "is_secret", "summarise"]
+
+MASK: Final = "***"
+_LONGEST: Final = 400
+
+
+class _Marked:
+    """The marker behind ``Secret[...]``."""
+
+    def __repr__(self) -> str:
+        return "Secret"
+
+
+_MARK: Final = _Marked()
+_T = TypeVar("_T")
+Secret = Annotated[_T, _MARK]
+"""``password: Secret[str]``: the value travels, and is shown as asterisks wherever people look."""
+
+
+def is_secret(annotation: Any) -> bool:
+    """Return whether a value with this annotation is never shown."""
+    if annotation in (SecretStr, SecretBytes):
+        return True
+    if get_origin(annotation) is Annotated:
+        inner, *marks = get_args(annotation)
+        return _MARK in marks or is_secret(inner)
+    return any(is_secret(part) for part in get_args(annotation))
+
+
+class _Masking(reprlib.Repr):
+    """Bounded in depth, width and length, like ``reprlib``; models and dataclasses field by field."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 60
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 6
+        self.maxlevel = 4
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, SecretStr | SecretBytes):
+            return MASK
+        fields = _fields(x)
+        if fields is None:
+            return super().repr_instance(x, level)
+        if level <= 0:
+            return f"{type(x).__name__}(...)"
+        shown = [f"{name}={MASK if hidden else self.repr1(value, level - 1)}" for name, value, hidden in fields[:8]]
+        return f"{type(x).__name__}({', '.join(shown)}{', ...' if len(fields) > 8 else ''})"
+
+
+def _fields(value: Any) -> list[tuple[str, Any, bool]] | None:
+    if isinstance(value, BaseModel):
+        return [(name, value.__dict__.get(name), _hidden(field)) for name, field in type(value).model_fields.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [
+            (field.name, getattr(value, field.name, None), not field.repr or is_secret(field.type))
+            for field in dataclasses.fields(value)
+        ]
+    return None
+
+
+def _hidden(field: FieldInfo) -> bool:
+    return not field.repr or _MARK in field.metadata or is_secret(field.annotation)
+
+
+_masking: Final = _Masking()
+
+
+def summarise(arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
+    """Return ``name=value, ...`` of a call, masked and at most some hundred characters long."""
+    parts = []
+    for name, value in arguments.items():
+        try:
+            shown = MASK if is_secret(hints.get(name)) else _masking.repr(value)
+        except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
+            shown = f"<{type(error).__name__} in its repr>"
+        parts.append(f"{name}={shown}")
+    text = ", ".join(parts).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -1,0 +1,264 @@
+"""What the leader does for jobs: due timers, swept marks, lost wake-ups, retention, names that became known.
+
+Each duty is a ``Service``: ``run_once`` does one bounded round and returns the milliseconds until it wants the
+next one. None of them decides anything the scripts do not check again, so two leaders at once do no harm, and
+a round that dies half-way is simply done again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from dispatch_celery.errors import StoreUnavailable
+from dispatch_celery.jobs.model import ENDED, JobState, WakeUp
+from dispatch_celery.jobs.ports import Publisher
+from dispatch_celery.jobs.records import JobRecords, Stored
+from dispatch_celery.jobs.store import JobStore
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.replies import ask, ask_all, text, words
+from dispatch_celery.store.scripts import Call
+
+__all__ = ["Marks", "Retention", "Revival", "Timers", "WakeUps", "publish_marked"]
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 500
+IDLE: Final = 60_000
+"""Milliseconds until a duty with nothing in sight looks again; the leader's pulse calls it earlier when there is."""
+
+
+def publish_marked(store: JobStore, publisher: Publisher, wakeups: Sequence[WakeUp]) -> None:
+    """Publish wake-ups, then clear their marks: a crash in between publishes again, never not at all."""
+    if wakeups:
+        publisher.publish(wakeups)
+        store.clear_marks([(wakeup.ref.id, wakeup.wake) for wakeup in wakeups])
+
+
+class Timers:
+    """Makes due jobs ready: scheduled ones, and retries whose wait is over."""
+
+    name = "timers"
+
+    def __init__(
+        self, store: JobStore, records: JobRecords, keys: Keys, publisher: Publisher, term: Callable[[], str]
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._keys = keys
+        self._publisher = publisher
+        self._term = term
+
+    def run_once(self) -> int:
+        """Promote one batch of what is due."""
+        after, ids = self._store.due(self._keys.timers, BATCH)
+        found = self._records.stored(ids)
+        for job_id, stored in zip(ids, found, strict=True):
+            if stored is None:
+                ask(self._store.port, Call.command("ZREM", self._keys.timers, job_id))
+        jobs = [stored for stored in found if stored is not None]
+        answers = self._store.promote([(stored.ref, stored.state) for stored in jobs], term=self._term())
+        ready = [
+            WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1)
+            for stored, answer in zip(jobs, answers, strict=True)
+            if answer.verdict == "READY"
+        ]
+        publish_marked(self._store, self._publisher, ready)
+        if len(ids) == BATCH:
+            return 0
+        return IDLE if after is None else after
+
+
+class Marks:
+    """Publishes what somebody made ready and could not publish: the outbox."""
+
+    name = "marks"
+
+    def __init__(self, store: JobStore, records: JobRecords, keys: Keys, publisher: Publisher) -> None:
+        self._store = store
+        self._records = records
+        self._keys = keys
+        self._publisher = publisher
+
+    def run_once(self) -> int:
+        """Sweep one batch of marks whose grace is over."""
+        after, members = self._store.due(self._keys.marks, BATCH)
+        pairs = [(member.rpartition(":")[0], member.rpartition(":")[2]) for member in members]
+        found = self._records.stored([job_id for job_id, _ in pairs])
+        ready: list[WakeUp] = []
+        stale: list[tuple[str, str]] = []
+        for (job_id, wake), stored in zip(pairs, found, strict=True):
+            # A job is ready for the n-th time once only, so a mark of another time can never become true again.
+            if stored is None or stored.state != JobState.PENDING or stored.wake != wake:
+                stale.append((job_id, wake))
+            else:
+                ready.append(WakeUp(ref=stored.ref, wake=wake, spec=stored.spec, attempt=stored.attempts + 1))
+        self._store.clear_marks(stale)
+        publish_marked(self._store, self._publisher, ready)
+        if len(members) == BATCH:
+            return 0
+        return IDLE if after is None else after
+
+
+class WakeUps:
+    """Finds ready jobs whose message seems lost, and publishes them again, ever more rarely per job.
+
+    Two signs of a loss. The queue is empty, and yet a job published some time ago waits (its message may also
+    sit in a worker's prefetch: a doubled wake-up is harmless). Or the queue has messages, and a job that was
+    published *later* has been taken meanwhile: queues are first in, first out, so this one was overtaken.
+    A long queue that moves is no sign, so a backlog does not multiply itself.
+    """
+
+    name = "wake-ups"
+
+    EMPTY_AFTER: Final = 1_000
+    OVERTAKEN_AFTER: Final = 30_000
+    LONGEST: Final = 300_000
+    _OLDEST: Final = 100
+    _SAMPLES: Final = 20
+
+    def __init__(
+        self,
+        store: JobStore,
+        records: JobRecords,
+        keys: Keys,
+        publisher: Publisher,
+        term: Callable[[], str],
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._keys = keys
+        self._publisher = publisher
+        self._term = term
+        self._clock = clock
+        self._seen: dict[str, dict[str, int]] = {}
+
+    def run_once(self) -> int:
+        """Look once at every lane."""
+        _, lanes = ask(self._store.port, Call.command("SSCAN", self._keys.lanes, 0, "COUNT", 1_000))
+        names = words(lanes)
+        self._seen = {lane: seen for lane, seen in self._seen.items() if lane in names}
+        for lane in names:
+            self._look(lane)
+        return self.EMPTY_AFTER if names else IDLE
+
+    def _look(self, lane: str) -> None:
+        entries = self._entries(lane)
+        if not entries:
+            self._store.tidy(lane)
+            return
+        queue = lane.rpartition(":")[0]
+        waiting = self._publisher.waiting(queue)
+        overtaken_by = self._overtaken_by(lane, entries)
+        patience = self.EMPTY_AFTER if waiting == 0 else self.OVERTAKEN_AFTER
+        now = self._clock()
+        late = [
+            (job_id, at)
+            for job_id, at in entries[: self._OLDEST]
+            if now - at >= patience and (waiting == 0 or at < overtaken_by)
+        ]
+        found = self._records.stored([job_id for job_id, _ in late])
+        again: list[WakeUp] = []
+        for (_, at), stored in zip(late, found, strict=True):
+            if stored is None or now - at < min(patience * 2**stored.publishes, self.LONGEST):
+                continue
+            answer = self._store.rewake(stored.ref, str(at), term=self._term())
+            if answer.verdict == "READY":
+                again.append(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1))
+        if again:
+            logger.info("publishing %d wake-ups of %s again: they seem lost", len(again), lane)
+        publish_marked(self._store, self._publisher, again)
+
+    def _entries(self, lane: str) -> list[tuple[str, int]]:
+        """Return the oldest ids of a lane and some of the rest, with when they were published."""
+        key = self._keys.lane(lane)
+        count = int(ask(self._store.port, Call.command("ZCARD", key)))
+        if not count:
+            return []
+        ranks = sorted({count * part // self._SAMPLES for part in range(1, self._SAMPLES)} - set(range(self._OLDEST)))
+        calls = [Call.command("ZRANGE", key, 0, self._OLDEST - 1, "WITHSCORES")]
+        calls += [Call.command("ZRANGE", key, rank, rank, "WITHSCORES") for rank in ranks]
+        flat = [part for reply in ask_all(self._store.port, calls) for part in reply]
+        return [(text(job_id), int(float(at))) for job_id, at in zip(flat[::2], flat[1::2], strict=True)]
+
+    def _overtaken_by(self, lane: str, entries: Sequence[tuple[str, int]]) -> int:
+        """Return the latest publication among the jobs that were seen here before and have been taken since."""
+        current = dict(entries)
+        before = self._seen.get(lane, {})
+        self._seen[lane] = current
+        gone = {job_id: at for job_id, at in before.items() if job_id not in current}
+        still = self._records.stored(list(gone))
+        taken = [gone[job_id] for job_id, stored in zip(gone, still, strict=True) if not _waits(stored)]
+        return max(taken, default=0)
+
+
+def _waits(stored: Stored | None) -> bool:
+    return stored is not None and stored.state == JobState.PENDING
+
+
+class Retention:
+    """Deletes records whose time has passed."""
+
+    name = "retention"
+
+    def __init__(self, store: JobStore, records: JobRecords, keys: Keys, term: Callable[[], str]) -> None:
+        self._store = store
+        self._records = records
+        self._keys = keys
+        self._term = term
+
+    def run_once(self) -> int:
+        """Delete one batch."""
+        after, ids = self._store.due(self._keys.expiry, BATCH)
+        raw = [name for name in ids if name.startswith("dlq_")]
+        for name in raw:
+            self._store.unbury(name)
+        jobs = [name for name in ids if not name.startswith("dlq_")]
+        for job_id, stored in zip(jobs, self._records.stored(jobs), strict=True):
+            if stored is None or stored.state not in ENDED:
+                ask(self._store.port, Call.command("ZREM", self._keys.expiry, job_id))
+            else:
+                self._store.delete(stored.ref, stored.state, term=self._term())
+        if len(ids) == BATCH:
+            return 0
+        return IDLE if after is None else after
+
+
+class Revival:
+    """Reopens dead letters that only lacked a worker, once a live one knows their name."""
+
+    name = "revival"
+
+    _EVERY: Final = 5_000
+
+    def __init__(self, store: JobStore, records: JobRecords, keys: Keys, publisher: Publisher) -> None:
+        self._store = store
+        self._records = records
+        self._keys = keys
+        self._publisher = publisher
+        self._offset = 0
+
+    def run_once(self) -> int:
+        """Look at one slice of them."""
+        entries = ask(
+            self._store.port,
+            Call.command("ZRANGE", self._keys.unknown, self._offset, self._offset + BATCH - 1, "WITHSCORES"),
+        )
+        ids, died = words(entries[::2]), [int(float(at)) for at in entries[1::2]]
+        self._offset = self._offset + BATCH if len(ids) == BATCH else 0
+        found = self._records.stored(ids)
+        names = [stored.ref.name if stored else "" for stored in found]
+        calls = [Call.command("ZSCORE", self._keys.known, name) for name in names]
+        ready: list[WakeUp] = []
+        for stored, at, known in zip(found, died, ask_all(self._store.port, calls), strict=True):
+            if stored is not None and known is not None and float(known) > at:
+                answer = self._store.reopen(stored.ref)
+                if answer.verdict == "READY":
+                    ready.append(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec))
+        try:
+            publish_marked(self._store, self._publisher, ready)
+        except StoreUnavailable as error:
+            logger.warning("%d reopened jobs wait for the broker and will be swept: %s", len(ready), error)
+        return self._EVERY if ids else IDLE

@@ -1,0 +1,148 @@
+"""Every key of the state, spelled once. All of them carry the hash tag of their partition.
+
+======================================  =========  ==============================================================
+key, after ``{<namespace>:0}:``         type       holds
+======================================  =========  ==============================================================
+``job:<id>``                            hash       the record of one job; also the channel its end is announced on
+``state:<state>``                       zset       ids of the jobs in a state, by ``created_at``
+``name:<state>:<name>``                 zset       the same, of one job name
+``scope:<app>/<org>``                   zset       the ids of one tenant, in any state
+``lane:<queue>:<priority>``             zset       ready ids of a queue and priority, by last publication
+``lanes``                               set        the lanes that may hold ids
+``marks``                               zset       the outbox: ready ids not known to be published, by when to sweep
+``timers``                              zset       ids with a due time; also the channel that wakes the leader
+``expiry``                              zset       ended jobs, by when their record is deleted
+``dead``                                zset       dead letters, by time of death: job ids, and ``dlq_`` raw messages
+``raw:<id>``                            hash       a message that never became a job
+``key:<digest>``                        string     an idempotency key: job id and payload digest
+``unknown``                             zset       dead letters that only lack a worker, by time of death
+``known``                               zset       job names, by when a live worker last knew them
+``catalogue``                           hash       job name to what by-name callers need of it
+``workers``                             zset       incarnations, by end of lease
+``condemned``                           zset       incarnations whose lease ran out and whose holdings are being recovered
+``worker:<incarnation>``                hash       who a worker is; also the channel it listens on
+``held:<incarnation>``                  hash       job id to ``<pid> <token>``: what a worker holds
+``leader``                              hash       the leader's incarnation, term and lease
+``server``                              hash       the server's ``run_id`` when it was last reconciled
+``journal``                             stream     one entry per transition, capped; off unless ``dispatch_journal``
+======================================  =========  ==============================================================
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+
+__all__ = ["Keys"]
+
+
+class Keys:
+    """The keys of one partition of one namespace."""
+
+    def __init__(self, namespace: str, partition: int = 0) -> None:
+        self.tag = f"{{{namespace}:{partition}}}:"
+
+    def job(self, job_id: str) -> str:
+        """Return the key of a job's record."""
+        return f"{self.tag}job:{job_id}"
+
+    def state(self, state: str) -> str:
+        """Return the index of a state."""
+        return f"{self.tag}state:{state}"
+
+    def name(self, state: str, name: str) -> str:
+        """Return the index of a job name in a state."""
+        return f"{self.tag}name:{state}:{name}"
+
+    def scope(self, path: str) -> str:
+        """Return the index of a tenant."""
+        return f"{self.tag}scope:{path}"
+
+    def lane(self, lane: str) -> str:
+        """Return the ready ids of ``<queue>:<priority>``."""
+        return f"{self.tag}lane:{lane}"
+
+    def raw(self, dead_letter_id: str) -> str:
+        """Return the key of a raw dead letter."""
+        return f"{self.tag}raw:{dead_letter_id}"
+
+    def idempotency(self, scope: str, name: str, key: str) -> str:
+        """Return the key of an idempotency key; a digest, because its text is the user's."""
+        digest = sha256(f"{scope}\0{name}\0{key}".encode()).hexdigest()[:40]
+        return f"{self.tag}key:{digest}"
+
+    def worker(self, incarnation: str) -> str:
+        """Return a worker's description, and the channel it listens on."""
+        return f"{self.tag}worker:{incarnation}"
+
+    def held(self, incarnation: str) -> str:
+        """Return what a worker holds."""
+        return f"{self.tag}held:{incarnation}"
+
+    def _fixed(self, name: str) -> str:
+        return self.tag + name
+
+    @cached_property
+    def lanes(self) -> str:
+        """The lanes that may hold ids."""
+        return self._fixed("lanes")
+
+    @cached_property
+    def marks(self) -> str:
+        """The outbox."""
+        return self._fixed("marks")
+
+    @cached_property
+    def timers(self) -> str:
+        """Ids with a due time."""
+        return self._fixed("timers")
+
+    @cached_property
+    def expiry(self) -> str:
+        """Ended jobs by when they are deleted."""
+        return self._fixed("expiry")
+
+    @cached_property
+    def dead(self) -> str:
+        """Dead letters."""
+        return self._fixed("dead")
+
+    @cached_property
+    def unknown(self) -> str:
+        """Dead letters that only lack a worker."""
+        return self._fixed("unknown")
+
+    @cached_property
+    def known(self) -> str:
+        """Job names by when a live worker last knew them."""
+        return self._fixed("known")
+
+    @cached_property
+    def catalogue(self) -> str:
+        """What by-name callers need of a job."""
+        return self._fixed("catalogue")
+
+    @cached_property
+    def workers(self) -> str:
+        """Incarnations by end of lease."""
+        return self._fixed("workers")
+
+    @cached_property
+    def condemned(self) -> str:
+        """Incarnations being recovered."""
+        return self._fixed("condemned")
+
+    @cached_property
+    def leader(self) -> str:
+        """The leader."""
+        return self._fixed("leader")
+
+    @cached_property
+    def server(self) -> str:
+        """The server as last seen."""
+        return self._fixed("server")
+
+    @cached_property
+    def journal(self) -> str:
+        """The transition stream."""
+        return self._fixed("journal")

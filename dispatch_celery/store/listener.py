@@ -1,0 +1,145 @@
+"""One connection per process that listens for announcements, so that a waiter is told instead of asking.
+
+An announcement may be missed (the connection was down, the process was forked): whoever waits subscribes
+first, then looks at the state, then waits, and looks again whenever it is rung. A reconnect rings everybody.
+The thread and its connection exist only while somebody waits, and a little longer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from dispatch_celery.store.client import RedisStore, unavailable_pause
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger(__name__)
+
+_LINGER: Final = 10.0
+"""Seconds an unused connection is kept: the next ``result()`` often follows at once."""
+
+
+class _Watch:
+    """One channel and those who wait on it."""
+
+    def __init__(self) -> None:
+        self.rings: list[threading.Event] = []
+        self.subscribed = threading.Event()
+
+
+class Listener:
+    """Subscriptions of one process, on one connection."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._watches: dict[str, _Watch] = {}
+        self._connection: Any = None
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Event()
+
+    @contextmanager
+    def watch(self, channel: str, *, timeout: float) -> Iterator[threading.Event]:
+        """Yield an event that is set at every announcement on ``channel``, once the subscription stands.
+
+        Without a subscription in ``timeout`` seconds the event is yielded nevertheless: a reconnect rings it.
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        ring = threading.Event()
+        with self._lock:
+            watch = self._watches.setdefault(channel, _Watch())
+            watch.rings.append(ring)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="dispatch-listener", daemon=True)
+                self._thread.start()
+            elif len(watch.rings) == 1:
+                self._send("SUBSCRIBE", channel)
+            self._changed.set()
+        watch.subscribed.wait(timeout)
+        try:
+            yield ring
+        finally:
+            with self._lock:
+                watch.rings.remove(ring)
+                if not watch.rings and self._watches.get(channel) is watch:
+                    del self._watches[channel]
+                    self._send("UNSUBSCRIBE", channel)
+
+    def close(self) -> None:
+        """End the thread; waiters are rung."""
+        with self._lock:
+            self._watches.clear()
+            connection, self._connection = self._connection, None
+        self._changed.set()
+        if connection is not None:
+            connection.disconnect()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=2.0)
+
+    def _send(self, verb: str, channel: str) -> None:
+        """Change the subscriptions; a dead connection is the thread's to notice."""
+        if self._connection is not None:
+            with suppress(RedisError, OSError):
+                self._connection.send_command(verb, channel)
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            connection = self._store.connection()
+            try:
+                connection.connect()
+                with self._lock:
+                    self._connection = connection
+                    for channel in self._watches:
+                        connection.send_command("SUBSCRIBE", channel)
+                failures = 0
+                while self._read(connection):
+                    pass
+            except (RedisError, OSError) as error:
+                failures += 1
+                if failures == 1:
+                    logger.debug("the listening connection was lost: %s", error)
+            finally:
+                with suppress(RedisError, OSError):
+                    connection.disconnect()
+            with self._lock:
+                self._connection = None
+                if not self._watches:
+                    self._thread = None
+                    return
+                rings = [ring for watch in self._watches.values() for ring in watch.rings]
+            for ring in rings:
+                ring.set()
+            if failures:
+                self._changed.clear()
+                self._changed.wait(unavailable_pause(failures))
+
+    def _read(self, connection: Any) -> bool:
+        """Read one announcement; return whether the connection is still of use."""
+        if not connection.can_read(timeout=_LINGER):
+            with self._lock:
+                return bool(self._watches)
+        kind, channel, *_ = connection.read_response(timeout=_LINGER)
+        name = channel.decode()
+        with self._lock:
+            watch = self._watches.get(name)
+            rings = list(watch.rings) if watch else []
+        if kind == b"subscribe" and watch is not None:
+            watch.subscribed.set()
+        elif kind == b"message":
+            for ring in rings:
+                ring.set()
+        return True

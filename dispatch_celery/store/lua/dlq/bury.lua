@@ -1,0 +1,14 @@
+-- PURPOSE  Keeps a message that never became a job as a raw dead letter.
+-- KEYS     raw dead expiry journal
+-- ARGV     now journal id retain *fields
+-- RETURNS  DONE now
+-- ERRORS   none
+-- TRANSITIONS none
+-- COST     O(log n)
+-- INCLUDE  clock journal
+local now = clock(A.now)
+redis.call('HSET', K.raw, 'received_at', now, unpack(ARGV, REST))
+redis.call('ZADD', K.dead, now, A.id)
+redis.call('ZADD', K.expiry, now + tonumber(A.retain), A.id)
+journal('dispatch.message.buried', A.id, '', '', '')
+return {'DONE', string.format('%.0f', now)}

@@ -1,0 +1,20 @@
+-- PURPOSE  Dead-letters a ready job that no live worker can run; a worker that can reopens it.
+-- KEYS     record from_state from_name to_state to_name lane marks dead unknown expiry idempotency journal
+-- ARGV     now journal id error reason keyed retain retain_key
+-- RETURNS  DONE now | STATE state
+-- ERRORS   none
+-- TRANSITIONS pending>failed
+-- COST     O(log n)
+-- INCLUDE  clock journal move unready retain
+local now = clock(A.now)
+local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
+if seen[1] ~= 'pending' then return {'STATE', seen[1] or 'missing'} end
+unready(A.id, seen[3])
+move(A.id, 'failed', seen[2])
+redis.call('HSET', K.record, 'error', A.error, 'reason', A.reason, 'finished_at', now)
+redis.call('ZADD', K.dead, now, A.id)
+if A.reason == 'unknown' then redis.call('ZADD', K.unknown, now, A.id) end
+retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))
+redis.call('PUBLISH', K.record, 'failed')
+journal('dispatch.job.failed', A.id, 'pending', 'failed', '')
+return {'DONE', string.format('%.0f', now)}

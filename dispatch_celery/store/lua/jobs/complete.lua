@@ -1,0 +1,20 @@
+-- PURPOSE  Records that a held job has completed, with its result, and tells who waits.
+-- KEYS     record from_state from_name to_state to_name held expiry idempotency journal
+-- ARGV     now journal id token result keyed retain retain_key
+-- RETURNS  DONE now | REPEATED state | FENCED state
+-- ERRORS   none
+-- TRANSITIONS running>completed
+-- COST     O(log n)
+-- INCLUDE  clock journal guard close move retain
+local now = clock(A.now)
+local refusal = guard(A.token, 'completed')
+if refusal then return refusal end
+local created = redis.call('HGET', K.record, 'created_at')
+close(A.id, A.token, 'completed')
+move(A.id, 'completed', created)
+redis.call('HSET', K.record, 'result', A.result, 'finished_at', now)
+redis.call('HDEL', K.record, 'cancel')
+retain_record(A.id, now, tonumber(created), tonumber(A.retain), tonumber(A.retain_key))
+redis.call('PUBLISH', K.record, 'completed')
+journal('dispatch.job.completed', A.id, 'running', 'completed', A.token)
+return {'DONE', string.format('%.0f', now)}

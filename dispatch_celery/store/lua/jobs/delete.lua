@@ -1,0 +1,31 @@
+-- PURPOSE  Deletes the record of an ended job, and everything that names it.
+-- KEYS     record from_state from_name scope dead unknown expiry leader journal
+-- ARGV     now journal id expected term force
+--          force: 1 to delete it before its retention has passed.
+-- RETURNS  DONE | STATE state
+-- ERRORS   LEADERSHIP_LOST
+-- TRANSITIONS completed>gone failed>gone cancelled>gone
+-- COST     O(log n)
+-- INCLUDE  clock journal term
+local now = clock(A.now)
+local lost = reigns(A.term)
+if lost then return lost end
+local state = redis.call('HGET', K.record, 'state')
+if not state then
+  redis.call('ZREM', K.expiry, A.id)
+  return {'STATE', 'missing'}
+end
+if state ~= A.expected or (state ~= 'completed' and state ~= 'failed' and state ~= 'cancelled') then
+  return {'STATE', state}
+end
+local expiry = redis.call('ZSCORE', K.expiry, A.id)
+if A.force ~= '1' and (not expiry or tonumber(expiry) > now) then return {'STATE', state} end
+redis.call('DEL', K.record)
+redis.call('ZREM', K.from_state, A.id)
+redis.call('ZREM', K.from_name, A.id)
+redis.call('ZREM', K.scope, A.id)
+redis.call('ZREM', K.dead, A.id)
+redis.call('ZREM', K.unknown, A.id)
+redis.call('ZREM', K.expiry, A.id)
+journal('dispatch.job.deleted', A.id, state, 'gone', '')
+return {'DONE'}

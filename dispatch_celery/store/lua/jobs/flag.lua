@@ -1,0 +1,16 @@
+-- PURPOSE  Asks the holder of a running job to cancel it; from now on the job cannot become pending again.
+-- KEYS     record held worker
+-- ARGV     id holder reason
+--          holder: the incarnation the caller saw; held and worker belong to it.
+-- RETURNS  ASKED | STATE state holder
+-- ERRORS   none
+-- TRANSITIONS none
+-- COST     O(1)
+-- INCLUDE  none
+local seen = redis.call('HMGET', K.record, 'state', 'holder', 'token')
+if seen[1] ~= 'running' or seen[2] ~= A.holder then return {'STATE', seen[1] or 'missing', seen[2] or ''} end
+redis.call('HSETNX', K.record, 'cancel', A.reason)
+local holding = redis.call('HGET', K.held, A.id)
+if holding and not string.find(holding, ' cancel', 1, true) then redis.call('HSET', K.held, A.id, holding .. ' cancel') end
+redis.call('PUBLISH', K.worker, 'cancel ' .. A.id .. ' ' .. seen[3])
+return {'ASKED'}

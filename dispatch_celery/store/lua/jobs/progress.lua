@@ -1,0 +1,12 @@
+-- PURPOSE  Records how far a held job has come.
+-- KEYS     record
+-- ARGV     token progress
+-- RETURNS  DONE | FENCED state
+-- ERRORS   none
+-- TRANSITIONS none
+-- COST     O(1)
+-- INCLUDE  none
+local seen = redis.call('HMGET', K.record, 'state', 'token')
+if seen[1] ~= 'running' or seen[2] ~= A.token then return {'FENCED', seen[1] or 'missing'} end
+redis.call('HSET', K.record, 'progress', A.progress)
+return {'DONE'}

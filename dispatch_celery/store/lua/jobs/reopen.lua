@@ -1,0 +1,22 @@
+-- PURPOSE  Makes a failed job ready again under the same id, with its attempts and crashes counted anew.
+-- KEYS     record from_state from_name to_state to_name lane lanes marks dead unknown expiry idempotency journal
+-- ARGV     now journal id lane grace keyed
+-- RETURNS  READY wake | REPLAYED id | STATE state
+-- ERRORS   none
+-- TRANSITIONS failed>pending
+-- COST     O(log n)
+-- INCLUDE  clock journal move ready
+local now = clock(A.now)
+local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'replayed_as')
+if seen[1] ~= 'failed' then return {'STATE', seen[1] or 'missing'} end
+if seen[3] then return {'REPLAYED', seen[3]} end
+redis.call('ZREM', K.dead, A.id)
+redis.call('ZREM', K.unknown, A.id)
+redis.call('ZREM', K.expiry, A.id)
+move(A.id, 'pending', seen[2])
+redis.call('HDEL', K.record, 'error', 'reason', 'finished_at', 'attempts', 'crashes', 'lost_workers', 'snoozes',
+  'unknown_since', 'expires_at')
+if A.keyed == '1' then redis.call('PERSIST', K.idempotency) end
+local wake = make_ready(A.id, A.lane, now, tonumber(A.grace))
+journal('dispatch.job.reopened', A.id, 'failed', 'pending', '')
+return {'READY', wake}
