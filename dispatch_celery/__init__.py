@@ -1,1 +1,65 @@
-"""Durable jobs on Celery."""
+"""Durable jobs on Celery: no job is lost, none loops for ever, every failure can be understood and replayed."""
+
+from dispatch_celery.app import Dispatch, JobDecorator
+from dispatch_celery.clock import Duration
+from dispatch_celery.cluster.model import Worker, WorkerState
+from dispatch_celery.config import Settings
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.errors import (
+    ConfigurationError,
+    CronNotFound,
+    DeadLetterNotFound,
+    DispatchError,
+    EventNotFound,
+    Fenced,
+    IdempotencyConflict,
+    InvalidId,
+    JobAlreadyComplete,
+    JobCancelled,
+    JobFailed,
+    JobNotCancellable,
+    JobNotFound,
+    JobTimeout,
+    LeadershipLost,
+    NonDeterminism,
+    NotInJob,
+    NotInStep,
+    PayloadError,
+    PayloadTooLarge,
+    ResultTimeout,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunParked,
+    StepFailed,
+    StoreUnavailable,
+    Suspended,
+    UnsupportedServer,
+    WorkflowMisuse,
+    WorkflowNotFound,
+)
+from dispatch_celery.extensions.base import Extension
+from dispatch_celery.ids import CronId, DeadLetterId, EventId, JobId, RunId, WorkerId
+from dispatch_celery.jobs.context import JobContext, current_job
+from dispatch_celery.jobs.definition import BoundJob, Call
+from dispatch_celery.jobs.handle import JobHandle
+from dispatch_celery.jobs.model import Attempt, Failure, Job, JobRef, JobState
+from dispatch_celery.jobs.outcome import Cancel, Fail, RetryAfter, Snooze
+from dispatch_celery.jobs.summary import Secret
+from dispatch_celery.middleware.base import Middleware
+from dispatch_celery.retry import Backoff, Constant, Exponential, Linear, Retry
+from dispatch_celery.scope import Scope, current_scope, scope
+from dispatch_celery.store.paging import Page
+from dispatch_celery.worker.task import Job as JobDefinition
+
+__all__ = [
+    "Attempt", "Backoff", "BoundJob", "Call", "Cancel", "ConfigurationError", "Constant", "CronId", "CronNotFound",
+    "DeadLetter", "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration",
+    "EventId", "EventNotFound", "Exponential", "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict",
+    "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator", "JobDefinition", "JobFailed",
+    "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout", "LeadershipLost",
+    "Linear", "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Page", "PayloadError", "PayloadTooLarge",
+    "ResultTimeout", "Retry", "RetryAfter", "RunCancelled", "RunFailed", "RunId", "RunNotFound", "RunParked", "Scope",
+    "Secret", "Settings", "Snooze", "StepFailed", "StoreUnavailable", "Suspended", "UnsupportedServer", "Worker",
+    "WorkerId", "WorkerState", "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "scope",
+]  # fmt: skip

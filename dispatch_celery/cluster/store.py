@@ -52,6 +52,13 @@ class ClusterStore:
         )
         return int(words(ask(self._store, call))[1])
 
+    def time(self) -> int:
+        """Return the server's time, in ms since 1970."""
+        if self._time.now is not None:
+            return self._time.now
+        seconds, microseconds = ask(self._store, Call.command("TIME"))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     def still_know(self, names: Sequence[str], now: int) -> None:
         """Say that a live worker knows these names at ``now``."""
         if names:

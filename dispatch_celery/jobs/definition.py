@@ -96,7 +96,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
         return f"<job {self.name}{self._shape}>"
 
     @property
-    def signature(self) -> Signature:
+    def typed(self) -> Signature:
         """Its parameters and result, as codecs; built at first use, when every annotation can be resolved."""
         if self._signature is None:
             self._signature = Signature(self.__wrapped__, name=self.name, limit=self._enqueuer().max_payload)
@@ -165,9 +165,9 @@ class JobDefinition(Generic[P, R_co, C_co]):
         return cast("JobHandle[R_co]", self._enqueuer().handle_of(id, self))
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: JobOptions) -> Call[R_co]:
-        arguments = self.signature.bind(args, kwargs)
-        payload = self.signature.arguments.encode(arguments)
-        return Call(self, payload, summarise(arguments, self.signature.hints), options)
+        arguments = self.typed.bind(args, kwargs)
+        payload = self.typed.arguments.encode(arguments)
+        return Call(self, payload, summarise(arguments, self.typed.hints), options)
 
     def _as_call(self, call: Call[R_co] | tuple[Any, ...] | Mapping[str, Any]) -> Call[R_co]:
         if isinstance(call, Call):
@@ -228,3 +228,25 @@ def _check(fn: Any, name: str, queue: str | None, priority: int, retry: Any) -> 
             raise ConfigurationError(
                 f"{name}: '*{parameter.name}' cannot be stored by name; take a list parameter instead"
             )
+
+
+def named_call(
+    name: str,
+    arguments: Mapping[str, Any],
+    declared: JobDefinition[..., Any, Any] | None,
+    *,
+    enqueuer: Callable[[], Enqueuer],
+) -> Call[Any]:
+    """Return a call by name and keywords. Of a job declared elsewhere, only its worker knows the types.
+
+    Raises:
+        PayloadError: an argument is unknown, missing, does not fit, or is no JSON.
+    """
+    definition = declared or JobDefinition(_anything, name=name, enqueuer=enqueuer, remote=True)
+    bound = definition.typed.bind((), arguments)
+    payload = definition.typed.arguments.encode_plain(bound)
+    return Call(definition, payload, summarise(arguments, definition.typed.hints))
+
+
+def _anything(**arguments: Any) -> Any:
+    """Stand for a job of which only the name is known here."""

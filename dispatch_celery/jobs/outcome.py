@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from dispatch_celery.clock import Duration, to_ms
@@ -38,11 +40,12 @@ __all__ = [
     "failure_of",
 ]
 
+_HERE: Final = str(Path(__file__).parent.parent)
 _LONGEST_MESSAGE: Final = 2_000
 _LONGEST_TRACEBACK: Final = 16_000
 
 
-class RetryAfter(Exception):  # noqa: N818 - reads as the instruction it is
+class RetryAfter(Exception):
     """Raise to end this attempt and run again after ``delay`` seconds. Uses up an attempt."""
 
     def __init__(self, delay: Duration, why: str = "") -> None:
@@ -50,7 +53,7 @@ class RetryAfter(Exception):  # noqa: N818 - reads as the instruction it is
         self.delay_ms = to_ms(delay)
 
 
-class Snooze(Exception):  # noqa: N818 - reads as the instruction it is
+class Snooze(Exception):
     """Raise to run again after ``delay`` seconds, as if this attempt had not been. Bounded by ``dispatch_max_snoozes``."""
 
     def __init__(self, delay: Duration, why: str = "") -> None:
@@ -58,11 +61,11 @@ class Snooze(Exception):  # noqa: N818 - reads as the instruction it is
         self.delay_ms = to_ms(delay)
 
 
-class Fail(Exception):  # noqa: N818 - reads as the instruction it is
+class Fail(Exception):
     """Raise to fail the job for good, whatever attempts are left: it becomes a dead letter."""
 
 
-class Cancel(Exception):  # noqa: N818 - reads as the instruction it is
+class Cancel(Exception):
     """Raise to cancel the job: it ends without a result and without a dead letter."""
 
 
@@ -113,10 +116,18 @@ def failure_of(error: BaseException) -> Failure:
     except Exception as unprintable:  # noqa: BLE001 - the user's __str__ may raise anything
         message = f"<its message cannot be printed: {type(unprintable).__name__}>"
     try:
-        lines = "".join(traceback.format_exception(error))
+        lines = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
     except Exception:  # noqa: BLE001 - as above, for a cause or a note
         lines = "".join(traceback.format_tb(error.__traceback__))
     return Failure(type=name, message=_clean(message, _LONGEST_MESSAGE), traceback=_clean(lines, _LONGEST_TRACEBACK))
+
+
+def _outside(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the first frame that is not this package's: the user's own code."""
+    frame = trace
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.tb_next
+    return frame or trace
 
 
 def _clean(words: str, longest: int) -> str:

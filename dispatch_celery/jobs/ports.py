@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from dispatch_celery.jobs.model import JobRef, WakeUp
@@ -53,6 +54,10 @@ class Seat(Protocol):
 
     def vacate(self) -> None:
         """Say that it executes nothing any more."""
+        ...
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Let the worker interrupt the block: the handler, and nothing around it."""
         ...
 
     def cancelled(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import logging
 import time
@@ -29,6 +30,7 @@ from dispatch_celery.errors import (
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.definition import Call, JobDefinition
 from dispatch_celery.jobs.handle import JobHandle
+from dispatch_celery.jobs.listing import JobFilter, JobListing
 from dispatch_celery.jobs.model import ENDED, SCHEMA, Job, JobRef, JobState, WakeUp
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.ports import Observer, Publisher
@@ -38,6 +40,7 @@ from dispatch_celery.retry import Retry
 from dispatch_celery.scope import current_scope
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.listener import Listener
+from dispatch_celery.store.paging import Page
 
 __all__ = ["BATCH", "JobService"]
 
@@ -73,6 +76,7 @@ class JobService:
         self._listener = listener
         self._observer = observer
         self._default_queue = default_queue
+        self._listing = JobListing(store.port, keys, records)
 
     @property
     def max_payload(self) -> int:
@@ -86,20 +90,18 @@ class JobService:
 
     # -- enqueue
 
-    def enqueue_calls(self, calls: Iterable[Call[Any]]) -> list[JobHandle[Any]]:
+    def enqueue_calls(self, calls: Iterable[Call[Any]]) -> builtins.list[JobHandle[Any]]:
         """Store and publish calls in batches of ``BATCH``; return handles in order."""
         waiting = iter(calls)
-        handles: list[JobHandle[Any]] = []
+        handles: builtins.list[JobHandle[Any]] = []
         while batch := list(islice(waiting, BATCH)):
             handles.extend(self._enqueue_batch(batch))
         return handles
 
-    def _enqueue_batch(self, calls: Sequence[Call[Any]]) -> list[JobHandle[Any]]:
+    def _enqueue_batch(self, calls: Sequence[Call[Any]]) -> builtins.list[JobHandle[Any]]:
         jobs = [self.new_job(call) for call in calls]
-        ids = self.write(jobs, [call.definition for call in calls])
-        return [
-            JobHandle(job_id, self, call.definition.signature.result) for job_id, call in zip(ids, calls, strict=True)
-        ]
+        ids = self.write(jobs)
+        return [JobHandle(job_id, self, call.definition.typed.result) for job_id, call in zip(ids, calls, strict=True)]
 
     def new_job(
         self, call: Call[Any], *, job_id: JobId | None = None, extra: Mapping[str, Any] | None = None
@@ -136,7 +138,7 @@ class JobService:
             digest=sha256(call.payload).hexdigest()[:32] if options.idempotency_key is not None else "",
         )
 
-    def write(self, jobs: Sequence[NewJob], definitions: Sequence[JobDefinition[..., Any, Any]] = ()) -> list[JobId]:
+    def write(self, jobs: Sequence[NewJob]) -> builtins.list[JobId]:
         """Write jobs and publish their wake-ups; return the ids under which they are found.
 
         Raises:
@@ -144,14 +146,14 @@ class JobService:
             StoreUnavailable: no answer; each job is written whole or not at all.
         """
         wakeups = {job.ref.id: WakeUp(ref=job.ref, wake="1", spec=json.loads(job.spec)) for job in jobs}
-        riders: dict[str, list[Any]] = {}
+        riders: dict[str, builtins.list[Any]] = {}
         for job in jobs:
             rider = self._publisher.rider(wakeups[job.ref.id]) if job.delay is None and job.run_at is None else None
             if rider is not None:
                 riders[job.ref.id] = [rider, self._store.clear_mark(job.ref.id, "1")]
         replies = self._store.enqueue(jobs, riders)
-        ids: list[JobId] = []
-        unpublished: list[WakeUp] = []
+        ids: builtins.list[JobId] = []
+        unpublished: builtins.list[WakeUp] = []
         for job, reply in zip(jobs, replies, strict=True):
             if isinstance(reply, DispatchError):
                 raise reply
@@ -204,7 +206,19 @@ class JobService:
 
     def handle_of(self, job_id: str, definition: JobDefinition[..., Any, Any]) -> JobHandle[Any]:
         """Return the handle of a stored id, typed by a definition."""
-        return JobHandle(JobId.parse(job_id), self, definition.signature.result)
+        return JobHandle(JobId.parse(job_id), self, definition.typed.result)
+
+    def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[Job]:
+        """Return one page of jobs, newest first. Filters: see ``JobFilter``."""
+        return self._listing.page(JobFilter(**filters), limit=limit, cursor=cursor)
+
+    def count(self, *, state: JobState | str | None = None, name: str | None = None) -> dict[JobState, int]:
+        """Return how many jobs there are in each state, or in one; of all names, or of one."""
+        return self._listing.count(state, name)
+
+    def ready(self) -> dict[str, int]:
+        """Return how many jobs are ready in each queue."""
+        return self._listing.ready()
 
     def _stored(self, job_id: JobId) -> Stored:
         (stored,) = self._records.stored([job_id])
@@ -212,19 +226,24 @@ class JobService:
             raise _not_found(job_id)
         return stored
 
-    def result_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:
-        """Wait for a job's end and return its result; see ``JobHandle.result``."""
+    def result_of(
+        self, job_id: JobId, codec: Codec | None, timeout_ms: int | None, *, may_be_missing: bool = False
+    ) -> Any:
+        """Wait for a job's end and return its result; see ``JobHandle.result``.
+
+        ``may_be_missing``: also wait for the job to be stored, as Celery's results do.
+        """
         limit = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         fields = self._records.raw(job_id)
         if _state(fields) not in ENDED:
             with self._listener.watch(self._keys.job(job_id), timeout=_left(limit, 2.0)) as ring:
                 while _state(fields := self._records.raw(job_id)) not in ENDED:
-                    if not fields:
+                    if not fields and not may_be_missing:
                         raise _not_found(job_id)
                     left = _left(limit, _LOOK_AGAIN)
                     if left <= 0:
                         raise ResultTimeout(
-                            f"{job_id} is {_state(fields)} after {timeout_ms or 0} ms; it goes on without you"
+                            f"{job_id} is {_state(fields) or 'not stored'} after {timeout_ms or 0} ms; it goes on without you"
                         )
                     ring.wait(left)
                     ring.clear()
@@ -288,6 +307,15 @@ class JobService:
                 )
                 return JobState.PENDING
         raise _restless(job_id)
+
+    def delete_failed(self, job_id: JobId) -> bool:
+        """Delete a failed job's record and all that names it; return whether there was one."""
+        (stored,) = self._records.stored([job_id])
+        return (
+            stored is not None
+            and stored.state == JobState.FAILED
+            and self._store.delete(stored.ref, stored.state, force=True).verdict == "DONE"
+        )
 
     def _until_settled(self, job_id: JobId) -> Iterator[Stored]:
         """Yield the record as it is, again while its state changes under the caller; bounded."""

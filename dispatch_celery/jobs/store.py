@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from dispatch_celery.config import Settings
 from dispatch_celery.jobs.model import JobRef, JobState
+from dispatch_celery.jobs.records import Stored
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, ask_all, text, words
@@ -52,7 +53,22 @@ class Claim:
     crashes: int
     lost_workers: int
     snoozes: int
-    created_at: int
+
+    @classmethod
+    def of(cls, stored: Stored) -> Claim:
+        """Return the claim under which a record says that it runs."""
+        return cls(
+            id=stored.ref.id,
+            holder=stored.holder,
+            token=stored.token,
+            claimed_at=0,
+            payload=b"",
+            spec=b"",
+            attempts=stored.attempts,
+            crashes=stored.crashes,
+            lost_workers=stored.lost_workers,
+            snoozes=0,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +246,7 @@ class JobStore:
         if verdict != "CLAIMED":
             return verdict, tuple(words(reply[1:]))
         token, claimed_at, payload, spec, *counts = reply[1:]
-        attempts, crashes, lost_workers, snoozes, created_at = (int(count) for count in counts)
+        attempts, crashes, lost_workers, snoozes = (int(count) for count in counts)
         return verdict, Claim(
             id=ref.id,
             holder=holder,
@@ -242,7 +258,6 @@ class JobStore:
             crashes=crashes,
             lost_workers=lost_workers,
             snoozes=snoozes,
-            created_at=created_at,
         )
 
     def _settle(self, script: str, ref: JobRef, target: JobState, holder: str, token: str, **arguments: Word) -> Answer:

@@ -157,7 +157,7 @@ class RedisStore:
         return ScriptRefused(first.rstrip(":"), rest)
 
 
-class _Stale(Exception):  # noqa: N818 - never leaves this module
+class _Stale(Exception):
     """A pooled connection that the server had closed while it was idle."""
 
 

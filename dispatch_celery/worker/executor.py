@@ -12,17 +12,18 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from dispatch_celery.clock import from_ms, monotonic_ms, to_ms
 from dispatch_celery.config import Settings
-from dispatch_celery.errors import Fenced, JobTimeout, PayloadError, StoreUnavailable
+from dispatch_celery.errors import Fenced, PayloadError, StoreUnavailable
 from dispatch_celery.ids import mint_nonce
 from dispatch_celery.jobs.context import JobContext, in_job
 from dispatch_celery.jobs.definition import JobDefinition
-from dispatch_celery.jobs.model import JobRef, JobState, WakeUp
+from dispatch_celery.jobs.model import Failure, JobRef, JobState, WakeUp
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.outcome import (
     Cancel,
@@ -38,7 +39,7 @@ from dispatch_celery.jobs.outcome import (
     failure_of,
 )
 from dispatch_celery.jobs.ports import Observer, Publisher, Seat
-from dispatch_celery.jobs.records import encode_failure
+from dispatch_celery.jobs.records import Stored, encode_failure
 from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.store import Answer, Claim, JobStore
 from dispatch_celery.retry import Retry
@@ -56,7 +57,10 @@ _CLAIM_PATIENCE: Final = 30.0
 class Policy(Protocol):
     """What decides about another attempt: a ``Retry``, or one that came with the job."""
 
-    max_attempts: int
+    @property
+    def max_attempts(self) -> int:
+        """How many executions there may be."""
+        ...
 
     def gives_up(self, error: BaseException) -> bool:
         """Return whether this error ends the job."""
@@ -131,7 +135,7 @@ class Executor:
         """Take the job of a wake-up; None if there is nothing to do for it here."""
         definition = self._registry.get(ref.name)
         if definition is None:
-            self._give_back(ref)
+            give_back(self._store, ref, self._observer, self._settings)
             return None
         claim = self._claimed(ref)
         if claim is None:
@@ -208,12 +212,6 @@ class Executor:
         """Publish a wake-up again that this worker, without a lease, may not answer."""
         self._publish([WakeUp(ref=ref, wake="0")])
 
-    def _give_back(self, ref: JobRef) -> None:
-        """Delay the wake-up of a job this worker does not know; dead-letter it when nobody has, for too long."""
-        answer = self._store.give_back(ref, pause=max(1_000, self._settings.renew_every))
-        if answer.verdict == "ABANDON":
-            abandon_unknown(self._store, ref, self._observer, since=int(answer.detail))
-
     # -- run
 
     def perform(self, execution: Execution) -> Outcome | Released:
@@ -232,9 +230,9 @@ class Executor:
     def _run(self, execution: Execution) -> Outcome | Released:
         try:
             context = self._decode(execution)
-            with restored(context.scope), in_job(context):
+            with restored(context.scope), in_job(context), self._seat.interruptible():
                 value = self._handler(execution.definition, context, execution.timeout_ms)
-            return Completed(value, execution.definition.signature.result.encode(value))
+            return Completed(value, execution.definition.typed.result.encode(value))
         except Fenced:
             raise
         except BaseException as error:
@@ -245,7 +243,7 @@ class Executor:
 
     def _decode(self, execution: Execution) -> JobContext:
         claim, ref = execution.claim, execution.ref
-        arguments = execution.definition.signature.arguments.decode(claim.payload)
+        arguments = execution.definition.typed.arguments.decode(claim.payload)
         timeout = execution.timeout_ms
         execution.context = context = JobContext(
             ref=ref,
@@ -262,30 +260,40 @@ class Executor:
 
     def _classify(self, execution: Execution, error: BaseException) -> Outcome:
         failure = failure_of(error)
-        last = execution.attempt >= execution.policy.max_attempts
         if isinstance(error, Cancel) or (isinstance(error, asyncio.CancelledError) and self._seat.cancelled()):
             return Cancelled(failure.message or "cancelled by its handler")
         if isinstance(error, Snooze):
             if execution.claim.snoozes >= self._settings.max_snoozes:
                 return Failed("snoozed too often", failure, "snoozes", error)
             return Retrying(error.delay_ms, "snoozes", failure, error)
-        if isinstance(error, Fail):
-            return Failed("failed by its handler", failure, error=error)
-        if isinstance(error, RetryAfter):
-            return (
-                Failed("attempts used up", failure, error=error)
-                if last
-                else Retrying(error.delay_ms, "attempts", failure, error)
-            )
-        if isinstance(error, PayloadError):
-            return Failed("payload", failure, error=error)
-        if last or execution.policy.gives_up(error):
-            return Failed("attempts used up" if last else "given up", failure, error=error)
-        try:
-            delay = to_ms(execution.policy.delay(execution.attempt))
-        except Exception as broken:  # noqa: BLE001 - a user's Backoff may raise anything
-            return Failed("backoff", failure_of(broken), error=error)
-        return Retrying(delay, "attempts", failure, error)
+        return classify_error(error, failure, execution.attempt, execution.policy)
+
+    def settle(self, stored: Stored, error: BaseException | None, *, reason: str = "") -> None:
+        """Record for a process that cannot any more: a timeout (``error``), a cancel (``reason``), or a stop.
+
+        A no-op where somebody else decides about the job by now.
+        """
+        definition = self._registry.get(stored.ref.name)
+        if definition is None:
+            return
+        claim = Claim.of(stored)
+        policy = StoredRetry(stored.spec["retry"]) if "retry" in stored.spec else definition.retry_policy
+        execution = Execution(
+            ref=stored.ref,
+            definition=definition,
+            claim=claim,
+            holder=stored.holder,
+            spec=dict(stored.spec),
+            policy=policy,
+            timeout_ms=None,
+        )
+        outcome: Outcome | Released = Released()
+        if error is not None:
+            outcome = classify_error(error, failure_of(error), execution.attempt, policy)
+        elif reason:
+            outcome = Cancelled(reason)
+        with suppress(Fenced):
+            self._record(execution, outcome)
 
     # -- record
 
@@ -373,19 +381,43 @@ class Executor:
             logger.warning("%d wake-ups wait for the broker and will be swept: %s", len(wakeups), error)
 
 
-def abandon_unknown(store: JobStore, ref: JobRef, observer: Observer, *, since: int) -> None:
-    """Dead-letter a job whose name no live worker has known since ``since``; one that registers reopens it."""
+def classify_error(error: BaseException, failure: Failure, attempt: int, policy: Policy) -> Outcome:
+    """Decide what an error means for a job whose ``attempt``-th try ended with it."""
+    last = attempt >= policy.max_attempts
+    reason = ""
+    if isinstance(error, Fail):
+        reason = "failed by its handler"
+    elif isinstance(error, PayloadError):
+        reason = "payload"
+    elif last:
+        reason = "attempts used up"
+    elif not isinstance(error, RetryAfter) and policy.gives_up(error):
+        reason = "given up"
+    if reason:
+        return Failed(reason, failure, error=error)
+    if isinstance(error, RetryAfter):
+        return Retrying(error.delay_ms, "attempts", failure, error)
+    try:
+        delay = to_ms(policy.delay(attempt))
+    except Exception as broken:  # noqa: BLE001 - a user's Backoff may raise anything
+        return Failed("backoff", failure_of(broken), error=error)
+    return Retrying(delay, "attempts", failure, error)
+
+
+def give_back(store: JobStore, ref: JobRef, observer: Observer, settings: Settings) -> None:
+    """Delay the wake-up of a job this worker does not know; dead-letter it when no live worker has, for too long.
+
+    A worker that knows the name reopens it (``upkeep.Revival``).
+    """
+    answer = store.give_back(ref, pause=max(1_000, settings.renew_every))
+    if answer.verdict != "ABANDON":
+        return
     error = {
         "type": "dispatch_celery.errors.UnknownJob",
-        "message": f"no live worker has known the job name {ref.name!r} since {from_ms(since):%Y-%m-%d %H:%M:%S} UTC;"
+        "message": f"no live worker has known the job name {ref.name!r} since {from_ms(int(answer.detail)):%Y-%m-%d %H:%M:%S} UTC;"
         " deploy a worker that does, and it goes on by itself",
         "traceback": "",
     }
     if store.abandon(ref, error=json.dumps(error), reason="unknown").verdict == "DONE":
         observer("failed", ref, error=None)
         observer("dead_lettered", ref, error=None)
-
-
-def timed_out(timeout_ms: int) -> JobTimeout:
-    """Return the error of an attempt that ran too long."""
-    return JobTimeout(f"the attempt ran longer than its timeout of {timeout_ms / 1000:g} s")

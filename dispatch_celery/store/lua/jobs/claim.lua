@@ -1,7 +1,7 @@
 -- PURPOSE  Gives a ready job to the process that will run it, under a new token.
 -- KEYS     record from_state from_name to_state to_name lane marks workers held journal
 -- ARGV     now journal id name lane holder nonce pid
--- RETURNS  CLAIMED token now payload spec attempts crashes lost_workers snoozes created_at
+-- RETURNS  CLAIMED token now payload spec attempts crashes lost_workers snoozes
 --          | LEFTOVER state | MISSING | NOT_REGISTERED | EXPIRED | MOVED name lane
 -- ERRORS   none
 -- TRANSITIONS pending>running
@@ -15,7 +15,7 @@ if not state then return {'MISSING'} end
 
 local function claimed(mine, at)
   return {'CLAIMED', mine, at, seen[9] or '', seen[10] or '', seen[11] or '0', seen[12] or '0', seen[13] or '0',
-    seen[14] or '0', seen[7]}
+    seen[14] or '0'}
 end
 
 if state == 'running' and token and string.match(token, '%.(.*)$') == A.nonce then return claimed(token, seen[15]) end

@@ -1,0 +1,189 @@
+"""The verbs of dead letters: list, get, count, replay, replay_all, purge."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.store import DeadLetterStore
+from dispatch_celery.errors import DeadLetterNotFound, StateConflict
+from dispatch_celery.ids import DeadLetterId, JobId
+from dispatch_celery.jobs.handle import JobHandle
+from dispatch_celery.jobs.model import JobRef, JobState, WakeUp
+from dispatch_celery.jobs.options import check_queue
+from dispatch_celery.jobs.records import JobRecords
+from dispatch_celery.jobs.service import JobService
+from dispatch_celery.jobs.store import NewJob
+from dispatch_celery.scope import Scope
+from dispatch_celery.store.paging import Page, Pager
+from dispatch_celery.store.replies import ask
+from dispatch_celery.store.scripts import Call
+
+__all__ = ["DeadLetterFilter", "DeadLetterService"]
+
+_MANY: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterFilter:
+    """What to list; None means any. ``error`` is text looked for in the error and the reason."""
+
+    kind: DeadLetterKind | str | None = None
+    name: str | None = None
+    queue: str | None = None
+    scope: Scope | None = None
+    reason: str | None = None
+    error: str | None = None
+    died_after: datetime | None = None
+    died_before: datetime | None = None
+    replayed: bool | None = None
+
+    def keeps(self, letter: DeadLetter) -> bool:
+        """Return whether a dead letter is wanted."""
+        wanted: tuple[tuple[Any, Any], ...] = (
+            (self.kind, letter.kind),
+            (self.name, letter.name),
+            (self.queue, letter.queue),
+            (self.reason, letter.reason),
+            (self.scope, letter.job.scope if letter.job else Scope()),
+            (self.replayed, bool(letter.replayed_as)),
+        )
+        if any(value is not None and value != found for value, found in wanted):
+            return False
+        if self.error is None:
+            return True
+        failure = letter.failure
+        text = f"{failure.type}: {failure.message}" if failure else letter.reason
+        return self.error.lower() in text.lower()
+
+
+class DeadLetterService:
+    """Everything callers may do with dead letters. Safe for threads."""
+
+    def __init__(self, *, store: DeadLetterStore, records: JobRecords, jobs: JobService) -> None:
+        self._store = store
+        self._records = records
+        self._jobs = jobs
+        self._pager = Pager(store.port)
+
+    def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
+        """Return one page of dead letters, the latest first. Filters: see ``DeadLetterFilter``."""
+        chosen = DeadLetterFilter(**filters)
+        return self._pager.page(
+            [self._store.index],
+            self._store.read,
+            keep=chosen.keeps,
+            limit=limit,
+            cursor=cursor,
+            until=_ms(chosen.died_before),
+            since=_ms(chosen.died_after),
+        )
+
+    def get(self, id: DeadLetterId | JobId | str) -> DeadLetter:  # noqa: A002 - the word of the whole API
+        """Return a dead letter by its own id, or by the id of its job.
+
+        Raises:
+            DeadLetterNotFound: there is none: it was purged, or its job was retried.
+        """
+        if id.startswith("job_"):
+            job_id = JobId.parse(id)
+            members = [str(job_id)]
+        else:
+            letter = DeadLetterId.parse(id)
+            members = [str(letter.job_id), str(letter)]
+        found = [letter for letter in self._store.read(members) if letter is not None]
+        if not found:
+            raise DeadLetterNotFound(f"there is no dead letter {id}: it was purged, or its job was retried")
+        return found[0]
+
+    def count(self, **filters: Any) -> int:
+        """Return how many dead letters there are; with filters, how many of them pass."""
+        if not filters:
+            return int(ask(self._store.port, Call.command("ZCARD", self._store.index)))
+        return sum(1 for _ in self._all(**filters))
+
+    def _all(self, **filters: Any) -> Iterator[DeadLetter]:
+        cursor: str | None = None
+        while True:
+            page = self.list(limit=_MANY, cursor=cursor, **filters)
+            yield from page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def replay(self, id: DeadLetterId | JobId | str, *, queue: str | None = None) -> JobHandle[Any]:  # noqa: A002 - as above
+        """Run a dead letter's job again as a new job, linked both ways. Idempotent: a second replay returns the first's.
+
+        If the job was retried meanwhile (``jobs.retry``), that job is returned.
+
+        Raises:
+            DeadLetterNotFound: there is none.
+            StateConflict: it is a raw message, which has no job to replay.
+        """
+        if queue is not None:
+            check_queue(queue)
+        job_id = JobId.parse(id) if id.startswith("job_") else DeadLetterId.parse(id).job_id
+        (stored,) = self._records.stored([job_id])
+        if stored is None:
+            letter = self.get(id)
+            raise StateConflict(f"{letter.id} is a raw message ({letter.reason}): there is no job to replay")
+        if stored.state != JobState.FAILED and not stored.replayed_as:
+            return self._jobs.handle(job_id)
+        payload = self._records.raw(job_id).get("payload", b"{}")
+        spec = {
+            key: value for key, value in stored.spec.items() if key not in ("idempotency_key", "celery_id", "canvas")
+        }
+        spec["replay_of"] = str(job_id)
+        old = stored.ref
+        ref = JobRef(
+            id=JobId.mint(partition=old.id.partition_number),
+            name=old.name,
+            queue=queue or old.queue,
+            priority=old.priority,
+            scope=old.scope,
+        )
+        new = NewJob(ref=ref, spec=json.dumps(spec, separators=(",", ":")).encode(), payload=payload)
+        answer = self._store.replay(job_id, new)
+        if answer.verdict == "EXISTING":
+            return self._jobs.handle(answer.detail)
+        if answer.verdict == "STATE":
+            return self._jobs.handle(job_id)
+        self._jobs.publish([WakeUp(ref=ref, wake="1", spec=spec)])
+        return self._jobs.handle(ref.id)
+
+    def replay_all(self, *, limit: int = _MANY, **filters: Any) -> builtins.list[JobHandle[Any]]:
+        """Replay the jobs among the dead letters that pass, at most ``limit``, and were not replayed yet."""
+        filters = {"kind": DeadLetterKind.JOB, "replayed": False, **filters}
+        handles = []
+        for letter in self._all(**filters):
+            handles.append(self.replay(letter.id))
+            if len(handles) >= limit:
+                break
+        return handles
+
+    def purge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - as above
+        """Delete one dead letter with its record, or all that pass; return how many.
+
+        Raises:
+            DeadLetterNotFound: there is none with this id.
+        """
+        letters = [self.get(id)] if id is not None else self._all(**filters)
+        return sum(self._purge(letter) for letter in letters)
+
+    def _purge(self, letter: DeadLetter) -> int:
+        if letter.job_id is None:
+            return int(self._store.unbury(letter.id))
+        return int(self._jobs.delete_failed(letter.job_id))
+
+    def bury(self, raw: bytes, *, queue: str, reason: str) -> DeadLetterId:
+        """Keep a message that never became a job; for the worker's guards."""
+        return self._store.bury(raw, queue=queue, reason=reason)
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

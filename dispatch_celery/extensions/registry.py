@@ -1,0 +1,65 @@
+"""Tells extensions, signals and the log of every transition; none of them can hurt it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.extensions.base import Extension
+from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.jobs.signals import SIGNALS
+
+__all__ = ["ExtensionRegistry"]
+
+logger = logging.getLogger("dispatch_celery.lifecycle")
+
+_WORKER_MOMENTS: Final = frozenset({"worker_joined", "worker_lost", "leader_changed", "shutdown"})
+
+
+class ExtensionRegistry:
+    """The extensions of one app, in the order they were added. Is the ``Observer`` of every floor below."""
+
+    def __init__(self) -> None:
+        self._extensions: list[Extension] = []
+
+    def add(self, extension: Extension) -> None:
+        """Add one."""
+        if not isinstance(extension, Extension):
+            raise ConfigurationError(f"an extension is an instance of a subclass of Extension, not {extension!r}")
+        self._extensions.append(extension)
+
+    def __call__(self, moment: str, ref: JobRef | None, /, **facts: Any) -> None:
+        """Log a transition, send its signal, call its hooks."""
+        self._log(moment, ref, facts)
+        signal, names = SIGNALS.get(moment, (None, ()))
+        carried = {name: facts[name] for name in names if name in facts}
+        subject = {} if ref is None else {"job": ref}
+        if signal is not None and signal.receivers:
+            signal.send(sender=ref.name if ref else next(iter(carried.values()), ""), **subject, **carried)
+        hook = f"on_{moment}" if moment in _WORKER_MOMENTS else f"on_job_{moment}"
+        for extension in self._extensions:
+            method = getattr(extension, hook, None)
+            if method is not None:
+                self._call(method, subject, carried)
+
+    def _call(self, method: Any, subject: dict[str, Any], carried: dict[str, Any]) -> None:
+        arguments = {
+            name: value for name, value in carried.items() if name != "attempt" or "retrying" in method.__name__
+        }
+        try:
+            method(**subject, **arguments)
+        except Exception:
+            logger.exception("the hook %s.%s failed", type(method.__self__).__name__, method.__name__)
+
+    @staticmethod
+    def _log(moment: str, ref: JobRef | None, facts: dict[str, Any]) -> None:
+        level = logging.WARNING if moment in ("failed", "fenced", "recovered", "worker_lost") else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        fields: dict[str, Any] = {"event": f"dispatch.job.{moment}" if ref else f"dispatch.{moment}"}
+        if ref is not None:
+            fields |= {"job_id": ref.id, "job_name": ref.name, "queue": ref.queue, "scope": ref.scope}
+        fields |= {name: facts[name] for name in ("attempt", "elapsed", "holder", "worker", "leader") if name in facts}
+        shown = " ".join(f"{name}={value}" for name, value in fields.items() if value != "")
+        logger.log(level, "%s", shown, extra={"dispatch": fields})

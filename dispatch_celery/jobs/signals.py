@@ -1,0 +1,61 @@
+"""The life cycle of jobs and workers as Celery signals: ``@job_completed.connect``.
+
+=====================  ====================================  =====================================
+signal                 keyword arguments                     Celery's own signal of that moment
+=====================  ====================================  =====================================
+``job_enqueued``       ``job``                               ``after_task_publish``
+``job_started``        ``job attempt``                       ``task_prerun``
+``job_completed``      ``job elapsed``                       ``task_success``
+``job_retrying``       ``job attempt next_run_at``           ``task_retry``
+``job_failed``         ``job error``                         ``task_failure``
+``job_dead_lettered``  ``job error``                         (none)
+``job_cancelled``      ``job``                               (none)
+``job_recovered``      ``job holder why``                    (none)
+``worker_joined``      ``worker``                            ``worker_ready``
+``worker_lost``        ``worker``                            (none)
+``leader_changed``     ``leader``                            (none)
+=====================  ====================================  =====================================
+
+The sender is the job's name, or the worker's id. Each is sent once, from the recorded transition, in the
+process that recorded it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from celery.utils.dispatch import Signal
+
+__all__ = ["SIGNALS"]
+
+
+def _signal(name: str, *arguments: str) -> Any:
+    return Signal(name=name, providing_args=list(arguments))
+
+
+job_enqueued: Final = _signal("job_enqueued", "job")
+job_started: Final = _signal("job_started", "job", "attempt")
+job_completed: Final = _signal("job_completed", "job", "elapsed")
+job_retrying: Final = _signal("job_retrying", "job", "attempt", "next_run_at")
+job_failed: Final = _signal("job_failed", "job", "error")
+job_dead_lettered: Final = _signal("job_dead_lettered", "job", "error")
+job_cancelled: Final = _signal("job_cancelled", "job")
+job_recovered: Final = _signal("job_recovered", "job", "holder", "why")
+worker_joined: Final = _signal("worker_joined", "worker")
+worker_lost: Final = _signal("worker_lost", "worker")
+leader_changed: Final = _signal("leader_changed", "leader")
+
+SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
+    "enqueued": (job_enqueued, ()),
+    "started": (job_started, ("attempt",)),
+    "completed": (job_completed, ("elapsed",)),
+    "retrying": (job_retrying, ("attempt", "next_run_at")),
+    "failed": (job_failed, ("error",)),
+    "dead_lettered": (job_dead_lettered, ("error",)),
+    "cancelled": (job_cancelled, ()),
+    "recovered": (job_recovered, ("holder", "why")),
+    "worker_joined": (worker_joined, ("worker",)),
+    "worker_lost": (worker_lost, ("worker",)),
+    "leader_changed": (leader_changed, ("leader",)),
+}
+"""Moments, as transitions report them, to their signal and the facts it carries."""

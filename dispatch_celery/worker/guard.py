@@ -1,0 +1,97 @@
+"""Messages Celery would throw away: kept as raw dead letters, or given back until a worker knows their job.
+
+Celery acknowledges and forgets what it cannot route: an unknown task, a refused content type, a body that is no
+JSON, a bad time. Here a wake-up of an unknown job is delayed (a rolling deploy parks nothing), and everything
+else becomes a dead letter with its bytes and the reason, before it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from celery import bootsteps
+
+from dispatch_celery.errors import StoreUnavailable
+from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.worker.messages import HEADER, ref_of
+
+__all__ = ["guard_step"]
+
+logger = logging.getLogger(__name__)
+
+_TRY_AGAIN: Final = 1.0
+_LARGEST: Final = 1_048_576
+
+
+class Morgue(Protocol):
+    """Where hopeless messages go."""
+
+    def bury(self, *, queue: str | None, raw: bytes, reason: str) -> None:
+        """Keep a message as a raw dead letter."""
+        ...
+
+    def give_back(self, ref: JobRef) -> None:
+        """Delay the wake-up of a job that this worker does not know."""
+        ...
+
+
+def guard_step(morgue: Callable[[], Morgue]) -> type:
+    """Return the consumer bootstep that replaces Celery's handlers of hopeless messages."""
+
+    class Guard(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
+        """Keeps what Celery would throw away."""
+
+        requires = ("celery.worker.consumer:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            consumer.on_unknown_task = self._unknown_task(consumer)
+            consumer.on_unknown_message = self._hopeless(consumer, "no task message")
+            consumer.on_invalid_task = self._hopeless(consumer, "invalid task message")
+            consumer.on_decode_error = self._undecodable(consumer)
+
+        def _unknown_task(self, consumer: Any) -> Callable[..., None]:
+            def on_unknown_task(_body: Any, message: Any, _error: Any = None) -> None:
+                name = str(message.headers.get("task"))
+                ref = ref_of(name, message.headers.get(HEADER))
+                if ref is None:
+                    _settle(consumer, message, lambda: _bury(morgue(), message, f"unknown task {name!r}"))
+                else:
+                    _settle(consumer, message, lambda: morgue().give_back(ref))
+
+            return on_unknown_task
+
+        def _hopeless(self, consumer: Any, reason: str) -> Callable[..., None]:
+            def on_hopeless(_body: Any, message: Any, error: Any = None) -> None:
+                why = f"{reason}: {error}" if error else reason
+                _settle(consumer, message, lambda: _bury(morgue(), message, why))
+
+            return on_hopeless
+
+        def _undecodable(self, consumer: Any) -> Callable[..., None]:
+            def on_decode_error(message: Any, error: Any) -> None:
+                _settle(consumer, message, lambda: _bury(morgue(), message, f"undecodable: {error}"))
+
+            return on_decode_error
+
+    return Guard
+
+
+def _settle(consumer: Any, message: Any, dispose: Callable[[], None]) -> None:
+    """Dispose of a message, then acknowledge it; later, if the state server does not answer."""
+    try:
+        dispose()
+    except StoreUnavailable as error:
+        logger.warning("a hopeless message waits for the state server: %s", error)
+        consumer.timer.call_after(_TRY_AGAIN, _settle, (consumer, message, dispose))
+        return
+    message.ack()
+
+
+def _bury(morgue: Morgue, message: Any, reason: str) -> None:
+    body = message.body
+    raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "backslashreplace")
+    queue = (message.delivery_info or {}).get("routing_key")
+    logger.error("a message on %s is kept as a dead letter: %s", queue, reason)
+    morgue.bury(queue=queue, raw=raw[:_LARGEST], reason=reason[:500])

@@ -1,0 +1,75 @@
+"""The message that wakes a worker: an ordinary Celery task message, with one header of ours and no arguments.
+
+The arguments are in the record; the message carries what people look at (the masked summary) and what Celery's
+own hand-over needs (callbacks, chains, chords). Header ``dispatch``: ``<job id> <queue>:<priority>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dispatch_celery.errors import InvalidId
+from dispatch_celery.ids import JobId
+from dispatch_celery.jobs.model import JobRef, WakeUp
+
+__all__ = ["HEADER", "celery_id", "embed_of", "headers_of", "ref_of"]
+
+HEADER: Final = "dispatch"
+
+
+def celery_id(wakeup: WakeUp) -> str:
+    """Return the id Celery knows the job by: its own, or the one a foreign caller chose."""
+    return str(wakeup.spec.get("celery_id") or wakeup.ref.id)
+
+
+def headers_of(wakeup: WakeUp, origin: str) -> dict[str, Any]:
+    """Return the headers of task message protocol 2 for a wake-up."""
+    spec, ref = wakeup.spec, wakeup.ref
+    task_id = celery_id(wakeup)
+    canvas: Mapping[str, Any] = spec.get("canvas", {})
+    headers: dict[str, Any] = {
+        "lang": "py",
+        "task": ref.name,
+        "id": task_id,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "group": canvas.get("group_id"),
+        "group_index": canvas.get("group_index"),
+        "retries": wakeup.attempt - 1,
+        "timelimit": [None, None],
+        "root_id": canvas.get("root_id") or task_id,
+        "parent_id": canvas.get("parent_id"),
+        "argsrepr": "()",
+        "kwargsrepr": f"{{{spec.get('summary', '')}}}",
+        "origin": origin,
+        "ignore_result": False,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        HEADER: f"{ref.id} {ref.lane}",
+    }
+    headers.update(spec.get("headers", {}))
+    return headers
+
+
+def embed_of(wakeup: WakeUp) -> dict[str, Any]:
+    """Return what Celery does when the task ends: its callbacks, the rest of a chain, the chord it belongs to."""
+    canvas = wakeup.spec.get("canvas", {})
+    return {name: canvas.get(name) for name in ("callbacks", "errbacks", "chain", "chord")}
+
+
+def ref_of(name: str, header: Any) -> JobRef | None:
+    """Return the job a message wakes; None if the header is not one of ours."""
+    if not isinstance(header, str):
+        return None
+    job_id, _, lane = header.partition(" ")
+    queue, _, priority = lane.rpartition(":")
+    try:
+        parsed = JobId.parse(job_id)
+    except InvalidId:
+        return None
+    if not queue or not priority.isdigit():
+        return None
+    return JobRef(id=parsed, name=name, queue=queue, priority=int(priority))

@@ -1,0 +1,180 @@
+"""Publishes wake-ups: as a rider in the state's own round trip where that server is the broker, else with confirms.
+
+A message is an ordinary Celery task message (``messages``); on Redis it is what kombu itself would push
+(``template``). Priority is 0 to 9, higher first, on every broker: Redis counts the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from celery import Celery, signals
+from kombu import Connection
+from kombu.exceptions import OperationalError
+from kombu.pools import producers
+
+from dispatch_celery.errors import StoreUnavailable
+from dispatch_celery.jobs.model import WakeUp
+from dispatch_celery.store.client import Store
+from dispatch_celery.store.replies import ask_all
+from dispatch_celery.store.scripts import Call
+from dispatch_celery.worker.messages import celery_id, embed_of, headers_of
+from dispatch_celery.worker.template import Template
+
+__all__ = ["BrokerPublisher", "RidingPublisher"]
+
+_RETRY: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
+
+
+class BrokerPublisher:
+    """Publishes through kombu, with publisher confirms where the broker has them."""
+
+    def __init__(self, app: Celery, *, redis: bool) -> None:
+        self._app = app
+        self._is_redis = redis
+        self._connection: Connection | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+        self.origin = f"{os.getpid()}@{socket.gethostname()}"
+
+    def rider(self, wakeup: WakeUp) -> Call | None:  # noqa: ARG002 - this broker is another server
+        """Return nothing: the message needs a trip of its own."""
+        return None
+
+    def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        """Publish with confirms.
+
+        Raises:
+            StoreUnavailable: the broker does not answer.
+        """
+        if not wakeups:
+            return
+        connection = self._connected()
+        unreachable: tuple[type[BaseException], ...] = (
+            OperationalError,
+            OSError,
+            *connection.recoverable_connection_errors,
+        )
+        try:
+            with producers[connection].acquire(block=True, timeout=10) as producer:
+                for wakeup in wakeups:
+                    self.send(producer, wakeup)
+        except unreachable as error:
+            raise StoreUnavailable(f"the broker does not take messages: {type(error).__name__}: {error}") from error
+
+    def send(self, producer: Any, wakeup: WakeUp) -> None:
+        """Publish one wake-up on a producer."""
+        message = self._message(wakeup)
+        queue = self._app.amqp.queues[wakeup.ref.queue]
+        priority = wakeup.ref.priority
+        self._app.amqp.send_task_message(
+            producer,
+            wakeup.ref.name,
+            message,
+            queue=queue,
+            priority=9 - priority if self._is_redis else priority,
+            retry=True,
+            retry_policy=_RETRY,
+        )
+
+    def _message(self, wakeup: WakeUp) -> Any:
+        headers = headers_of(wakeup, self.origin)
+        task_message = self._app.amqp.as_task_v2(headers["id"], wakeup.ref.name, (), {})
+        return task_message._replace(headers={**task_message.headers, **headers}, body=((), {}, embed_of(wakeup)))
+
+    def waiting(self, queue: str) -> int | None:
+        """Return how many messages a queue holds; None where the broker does not tell."""
+        try:
+            with self._connected().channel() as channel:
+                declared: Any = self._app.amqp.queues[queue](channel).queue_declare(passive=True)
+                return int(declared.message_count)
+        except Exception:  # noqa: BLE001 - only a hint; every transport fails in its own way
+            return None
+
+    def _connected(self) -> Connection:
+        with self._lock:
+            if self._connection is None or self._pid != os.getpid():
+                self._pid = os.getpid()
+                options = {**(self._app.conf.broker_transport_options or {})}
+                if not self._is_redis:
+                    options["confirm_publish"] = True
+                self._connection = self._app.connection_for_write(transport_options=options)
+            return self._connection
+
+    def close(self) -> None:
+        """Close this process's connection."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None and self._pid == os.getpid():
+            connection.release()
+
+
+class RidingPublisher(BrokerPublisher):
+    """Publishes into lists of the state server itself."""
+
+    def __init__(self, app: Celery, store: Callable[[], Store]) -> None:
+        super().__init__(app, redis=True)
+        self._store = store
+        self._templates: dict[tuple[str, str, int], Template] = {}
+
+    def rider(self, wakeup: WakeUp) -> Call | None:
+        """Return the push that kombu itself would make."""
+        ref, spec = wakeup.ref, wakeup.spec
+        template = self._template(ref.name, ref.queue, ref.priority)
+        if signals.before_task_publish.receivers or "canvas" in spec or "headers" in spec:
+            return Call.command("LPUSH", template.key, self._announced(wakeup, template))
+        message = template.fill(
+            task_id=celery_id(wakeup),
+            dispatch=f"{ref.id} {ref.lane}",
+            summary=f"{{{spec.get('summary', '')}}}",
+            retries=wakeup.attempt - 1,
+        )
+        return Call.command("LPUSH", template.key, message)
+
+    def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        """Publish in one trip.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        if not wakeups:
+            return
+        try:
+            calls = [call for wakeup in wakeups if (call := self.rider(wakeup)) is not None]
+        except (OperationalError, OSError) as error:
+            raise StoreUnavailable(f"the broker does not answer: {error}") from error
+        ask_all(self._store(), calls)
+
+    def waiting(self, queue: str) -> int | None:
+        """Return how many messages the lists of a queue hold."""
+        keys = {self._template("-", queue, priority).key for priority in range(10)}
+        return sum(
+            int(length) for length in ask_all(self._store(), [Call.command("LLEN", key) for key in sorted(keys)])
+        )
+
+    def _template(self, name: str, queue: str, priority: int) -> Template:
+        known = self._templates.get((name, queue, priority))
+        if known is None:
+            known = self._templates[name, queue, priority] = Template.learn(self._app, name, queue, 9 - priority)
+        return known
+
+    def _announced(self, wakeup: WakeUp, template: Template) -> str:
+        """Build a message field by field: somebody listens to publications, or it carries a canvas."""
+        headers = headers_of(wakeup, self.origin)
+        body: Any = ((), {}, embed_of(wakeup))
+        properties = {"correlation_id": headers["id"], "reply_to": ""}
+        signals.before_task_publish.send(
+            sender=wakeup.ref.name,
+            body=body,
+            exchange="",
+            routing_key=wakeup.ref.queue,
+            declare=[],
+            headers=headers,
+            properties=properties,
+            retry_policy=None,
+        )
+        return template.build(headers=headers, properties=properties, body=body)

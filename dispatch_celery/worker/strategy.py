@@ -1,0 +1,106 @@
+"""What the main process does with a message for a job: pass a wake-up on, adopt a plain Celery call.
+
+A message with our header goes Celery's way: acknowledged early, claimed by the process that runs it. One
+without it comes from an old release, ``send_task``, beat, Flower or another language. It is *adopted*: made
+a job and published as a wake-up, before it is acknowledged. Its job's id derives from the Celery id, so a
+redelivery is the same job. Only such messages cost the main process a round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from celery import Celery
+from celery.utils.time import maybe_iso8601
+from celery.worker.strategy import default, hybrid_to_proto2
+
+from dispatch_celery.errors import DispatchError, StoreUnavailable
+from dispatch_celery.jobs.definition import Call
+from dispatch_celery.jobs.options import JobOptions
+from dispatch_celery.worker.messages import HEADER, ref_of
+from dispatch_celery.worker.task import JobTask, job_id_of, lenient_call
+
+__all__ = ["adopt", "job_strategy"]
+
+logger = logging.getLogger(__name__)
+
+_TRY_AGAIN: Final = 1.0
+_CANVAS: Final = ("callbacks", "errbacks", "chain", "chord")
+
+
+def job_strategy(task: JobTask, app: Celery, consumer: Any) -> Any:
+    """Return the handler of messages for one job; Celery's hook ``Task.Strategy``."""
+    wake = default(task, app, consumer)
+    name = task.name
+
+    def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
+        if ref_of(name, message.headers.get(HEADER)) is not None:
+            return wake(message, body, ack, reject, callbacks)
+        return _adopt_and_ack(task, consumer, message, body)
+
+    return handle
+
+
+def _adopt_and_ack(task: JobTask, consumer: Any, message: Any, body: Any) -> None:
+    try:
+        adopt(task, message, body)
+    except StoreUnavailable as error:
+        logger.warning("a plain call of %s waits for the state server: %s", task.name, error)
+        consumer.timer.call_after(_TRY_AGAIN, _adopt_and_ack, (task, consumer, message, body))
+        return
+    except DispatchError as error:
+        logger.error("a plain call of %s cannot be a job: %s", task.name, error)  # noqa: TRY400 - its message says all
+        task.engine().bury(queue=_queue_of(message), raw=_raw_of(message), reason=f"{error.code}: {error}")
+    message.ack()
+
+
+def adopt(task: JobTask, message: Any, body: Any) -> None:
+    """Make a job of a plain task message, once.
+
+    Raises:
+        PayloadError: its arguments are not the job's.
+        StoreUnavailable: nothing was stored; try again.
+    """
+    headers = dict(message.headers)
+    if body is None and "args" not in message.payload:
+        args, kwargs, embed = message.payload
+    else:
+        (args, kwargs, embed), headers, _, _ = hybrid_to_proto2(message, message.payload)
+    task_id = headers.get("id") or message.properties.get("correlation_id") or message.delivery_tag
+    call = lenient_call(task.definition, tuple(args), kwargs)
+    options = JobOptions(
+        run_at=_moment(headers.get("eta")), expires=_moment(headers.get("expires")), queue=_queue_of(message)
+    )
+    canvas: dict[str, Any] = {name: embed[name] for name in _CANVAS if (embed or {}).get(name)}
+    if headers.get("group"):
+        canvas |= {"group_id": headers["group"], "group_index": headers.get("group_index")}
+    canvas |= {name: headers[name] for name in ("root_id", "parent_id") if headers.get(name)}
+    job_id = job_id_of(str(task_id))
+    extra: dict[str, Any] = {} if task_id == job_id else {"celery_id": str(task_id)}
+    if canvas:
+        extra["canvas"] = canvas
+    adopted = Call(task.definition, call.payload, call.summary, options)
+    task.engine().write_call(adopted, job_id=job_id, extra=extra)
+    logger.info("adopted a plain call of %s as %s", task.name, job_id)
+
+
+def _moment(value: Any) -> datetime | None:
+    if not value:
+        return None
+    try:
+        moment: datetime = maybe_iso8601(value)
+    except (ValueError, TypeError) as error:
+        raise DispatchError(f"{value!r} is no ISO 8601 time: {error}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _queue_of(message: Any) -> str | None:
+    info = message.delivery_info or {}
+    return info.get("routing_key") or None
+
+
+def _raw_of(message: Any) -> bytes:
+    body = message.body
+    return body if isinstance(body, bytes) else str(body).encode("utf-8", "backslashreplace")

@@ -1,0 +1,90 @@
+"""Joins Celery's tracer and the executor: claim before the tracer starts, perform inside of it.
+
+A wake-up that turns out to be a leftover must not look like a task: no ``task_prerun``, no success, no event. So
+the claim comes first, and only a claimed job meets Celery's tracer, which then sends its signals, follows links
+and chains and feeds Sentry and OpenTelemetry, because the handler runs inside ``task.run`` and raises there what
+it raised. To Celery success is SUCCESS, a planned retry RETRY, the final failure FAILURE (ARCHITECTURE 3.6).
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import states
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Ignore, Retry
+
+from dispatch_celery.errors import DispatchError, Fenced, JobFailed
+from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.jobs.outcome import Completed, Failed, Retrying
+from dispatch_celery.worker.executor import Execution, Executor
+from dispatch_celery.worker.messages import HEADER, ref_of
+
+__all__ = ["Tracing"]
+
+_current: ContextVar[Execution | None] = ContextVar("dispatch_execution", default=None)
+
+
+class Tracing:
+    """What a job's task does in a worker process."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def trace(self, tracer: Any, name: str, task_id: str, args: Any, kwargs: Any, request: Any) -> Any:
+        """Claim the job of a message and run Celery's tracer on it; answer IGNORED when there is nothing to run."""
+        ref = self._ref(name, request)
+        execution = None if ref is None else self._executor.claim(ref)
+        if execution is None:
+            return _ignored()
+        mark = _current.set(execution)
+        try:
+            return tracer(task_id, args, kwargs, request)
+        finally:
+            _current.reset(mark)
+
+    @staticmethod
+    def claimed() -> Execution | None:
+        """Return the claimed job that this thread's tracer is about to run."""
+        return _current.get()
+
+    def perform(self, execution: Execution) -> Any:
+        """Run a claimed job; return its value, or raise what Celery should make of its end."""
+        try:
+            outcome = self._executor.perform(execution)
+        except Fenced as fenced:
+            raise Ignore(str(fenced)) from None
+        if isinstance(outcome, Completed):
+            return outcome.value
+        if isinstance(outcome, Retrying):
+            error = outcome.error if isinstance(outcome.error, Exception) else None
+            raise Retry(outcome.failure.message, exc=error, when=outcome.delay / 1000) from error
+        if isinstance(outcome, Failed):
+            raise _raised(outcome)
+        raise Ignore(type(outcome).__name__.lower())
+
+    @staticmethod
+    def _ref(name: str, request: Any) -> JobRef | None:
+        header = request.get(HEADER) if isinstance(request, dict) else getattr(request, HEADER, None)
+        return ref_of(name, header)
+
+
+def _raised(outcome: Failed) -> BaseException:
+    """Return the handler's own exception, for Celery, Sentry and the rest to see."""
+    error = outcome.error
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, BaseException):
+        # SystemExit and the like would end the pool process: the job is settled, so Celery is told in an ordinary error.
+        return JobFailed(f"{outcome.failure.type}: {outcome.failure.message}", error_type=outcome.failure.type)
+    return DispatchError(outcome.failure.message)
+
+
+def _ignored() -> Any:
+    """Return what Celery's tracer returns for a task that raised ``Ignore``."""
+    try:
+        raise Ignore("nothing to do for this wake-up")
+    except Ignore as ignored:
+        return trace_ok_t(ExceptionInfo(internal=True), TraceInfo(states.IGNORED, ignored), 0.0, None)

@@ -1,0 +1,1 @@
+"""What several suites share: servers, workers, waiting, the simulation and its invariants."""
