@@ -197,6 +197,7 @@ class Dispatch:
             listener=self._listener,
             observer=self._observer,
             default_queue=self.app.conf.task_default_queue,
+            codec_of=self._registry.result_codec,
         )
 
     @cached_property

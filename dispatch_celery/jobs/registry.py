@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dispatch_celery.codec import Codec
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.definition import JobDefinition
 
@@ -38,6 +39,11 @@ class Registry:
     def declared(self, name: str) -> JobDefinition[..., Any, Any] | None:
         """Return the definition of a name, also if only another process can run it."""
         return self._jobs.get(name)
+
+    def result_codec(self, name: str) -> Codec | None:
+        """Return the codec of a job's results; None if the job is not declared here."""
+        found = self._jobs.get(name)
+        return None if found is None else found.typed.result
 
     def __iter__(self) -> Iterator[JobDefinition[..., Any, Any]]:
         return iter(list(self._jobs.values()))

@@ -6,7 +6,7 @@ import builtins
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Any, Final
@@ -67,6 +67,7 @@ class JobService:
         listener: Listener,
         observer: Observer,
         default_queue: str,
+        codec_of: Callable[[str], Codec | None],
     ) -> None:
         self._store = store
         self._records = records
@@ -76,6 +77,7 @@ class JobService:
         self._listener = listener
         self._observer = observer
         self._default_queue = default_queue
+        self._codec_of = codec_of
         self._listing = JobListing(store.port, keys, records)
 
     @property
@@ -247,6 +249,7 @@ class JobService:
                         )
                     ring.wait(left)
                     ring.clear()
+        codec = codec or self._codec_of(fields.get("name", b"").decode())
         return _outcome(
             self._records.jobs([job_id])[0] if _state(fields) != JobState.COMPLETED else None, fields, codec
         )

@@ -289,6 +289,7 @@ class World:
             listener=None,  # type: ignore[arg-type]  # nobody waits here
             observer=lambda *_, **__: None,
             default_queue="q",
+            codec_of=lambda _: None,
         )
         for name, (handler, policy, _) in self.kinds.items():
             self.registry.add(
