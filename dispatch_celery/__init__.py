@@ -53,13 +53,14 @@ from dispatch_celery.store.paging import Page
 from dispatch_celery.worker.task import Job as JobDefinition
 
 __all__ = [
-    "Attempt", "Backoff", "BoundJob", "Call", "Cancel", "ConfigurationError", "Constant", "CronId", "CronNotFound",
-    "DeadLetter", "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration",
-    "EventId", "EventNotFound", "Exponential", "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict",
-    "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator", "JobDefinition", "JobFailed",
-    "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout", "LeadershipLost",
-    "Linear", "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Page", "PayloadError", "PayloadTooLarge",
-    "ResultTimeout", "Retry", "RetryAfter", "RunCancelled", "RunFailed", "RunId", "RunNotFound", "RunParked", "Scope",
-    "Secret", "Settings", "Snooze", "StepFailed", "StoreUnavailable", "Suspended", "UnsupportedServer", "Worker",
+    "Attempt", "Backoff", "BoundJob", "Call", "Cancel", "ConfigurationError", "Constant", "CronId",
+    "CronNotFound", "DeadLetter", "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "Dispatch",
+    "DispatchError", "Duration", "EventId", "EventNotFound", "Exponential", "Extension", "Fail", "Failure",
+    "Fenced", "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext",
+    "JobDecorator", "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound",
+    "JobRef", "JobState", "JobTimeout", "LeadershipLost", "Linear", "Middleware", "NonDeterminism",
+    "NotInJob", "NotInStep", "Page", "PayloadError", "PayloadTooLarge", "ResultTimeout", "Retry",
+    "RetryAfter", "RunCancelled", "RunFailed", "RunId", "RunNotFound", "RunParked", "Scope", "Secret",
+    "Settings", "Snooze", "StepFailed", "StoreUnavailable", "Suspended", "UnsupportedServer", "Worker",
     "WorkerId", "WorkerState", "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "scope",
 ]  # fmt: skip

@@ -249,7 +249,7 @@ class Dispatch:
     # -- enqueueing by name, and many at once
 
     def enqueue(self, name: str, /, **arguments: Any) -> JobHandle[Any]:
-        """Store one durable job by name. A job this app declares is checked; of another only its worker knows the types."""
+        """Store one durable job by name. One this app declares is checked; others, only its worker can."""
         call = named_call(name, arguments, self._registry.declared(name), enqueuer=self._enqueuer)
         return self._enqueuer().enqueue_calls([call])[0]
 

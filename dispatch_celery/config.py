@@ -126,8 +126,9 @@ def load_settings(conf: Mapping[str, Any], environment: Mapping[str, str] | None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
+        given = redact_url(str(first["input"]))
         raise ConfigurationError(
-            f"{PREFIX}{name} (or {PREFIX.upper()}{name.upper()}): {first['msg']}, not {redact_url(str(first['input']))!r}"
+            f"{PREFIX}{name} (or {PREFIX.upper()}{name.upper()}): {first['msg']}, not {given!r}"
         ) from None
 
 

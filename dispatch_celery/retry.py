@@ -110,7 +110,7 @@ class Retry:
             )
         if not isinstance(self.backoff, Backoff):
             raise ConfigurationError(
-                f"Retry(backoff=...) must have a method delay(attempt), such as Exponential(1, 600), not {self.backoff!r}"
+                f"Retry(backoff=...) must have delay(attempt), such as Exponential(1, 600), not {self.backoff!r}"
             )
         for name in ("retry_on", "give_up_on"):
             kinds = getattr(self, name)
@@ -130,7 +130,7 @@ class Retry:
         seconds = self.backoff.delay(attempt)
         if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_DELAY:
             raise DispatchError(
-                f"{type(self.backoff).__name__}.delay({attempt}) answered {seconds!r}; it must be seconds from 0 to ten years"
+                f"{type(self.backoff).__name__}.delay({attempt}) answered {seconds!r}; it must be 0 to ten years"
             )
         return float(seconds)
 

@@ -5,14 +5,14 @@ Purpose
     retention. Any worker can; the one that renews its lease first after a lead has ended becomes the leader.
 
 Who is authoritative
-    The record ``leader`` in the state server: incarnation, term, end of lease. A term is a number that grows with
-    every reign and a random part; the leader's scripts compare both and refuse with LEADERSHIP_LOST.
+    The record ``leader`` in the state server: incarnation, term, end of lease. A term is a number that grows
+    with every reign and a random part; the leader's scripts compare both and refuse with LEADERSHIP_LOST.
     Correctness never depends on it: every duty is safe when two leaders do it at once.
 
 States
     ::
 
-        follower --(renewal answers with my term)--> leader --(renewal names another, or my own lease is old)--> follower
+        follower --(a renewal names my term)--> leader --(it names another, or my lease is old)--> follower
 
 What happens on each failure
     - The leader dies: its lead ends with its lease, or at once when others see that nobody listens for it.

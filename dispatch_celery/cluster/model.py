@@ -45,7 +45,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """What a renewal tells: that the lease stands, who leads, and when something will be due. Times in ms since 1970."""
+    """What a renewal tells: the lease stands, who leads, when something will be due. Times in ms since 1970."""
 
     now: int
     leader: str

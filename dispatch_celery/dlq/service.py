@@ -117,7 +117,7 @@ class DeadLetterService:
                 return
 
     def replay(self, id: DeadLetterId | JobId | str, *, queue: str | None = None) -> JobHandle[Any]:  # noqa: A002 - as above
-        """Run a dead letter's job again as a new job, linked both ways. Idempotent: a second replay returns the first's.
+        """Run a dead letter's job again as a new job, linked both ways; a second replay returns the first's.
 
         If the job was retried meanwhile (``jobs.retry``), that job is returned.
 

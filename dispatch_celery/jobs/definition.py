@@ -128,7 +128,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
     def enqueue_many(
         self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]], /
     ) -> list[JobHandle[R_co]]:
-        """Store many jobs in bounded batches; return their handles in order. Each call is checked before any is stored."""
+        """Store many jobs in bounded batches; return handles in order. All calls are checked before any is stored."""
         return self._enqueue([self._as_call(call) for call in calls])
 
     def options(

@@ -92,7 +92,7 @@ def check_priority(priority: int) -> None:
 
 
 class StoredRetry:
-    """A retry policy given at enqueue, as it travels: classes by name, matched along an error's bases, never imported."""
+    """A retry policy given at enqueue, as it travels: classes by name, matched along an error's bases, not imported."""
 
     @staticmethod
     def dump(policy: Retry) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class RetryAfter(Exception):
 
 
 class Snooze(Exception):
-    """Raise to run again after ``delay`` seconds, as if this attempt had not been. Bounded by ``dispatch_max_snoozes``."""
+    """Raise to run again after ``delay`` seconds, as if this attempt had not been. Bound: ``dispatch_max_snoozes``."""
 
     def __init__(self, delay: Duration, why: str = "") -> None:
         super().__init__(why or f"snooze for {delay}")

@@ -245,7 +245,7 @@ class JobService:
                     left = _left(limit, _LOOK_AGAIN)
                     if left <= 0:
                         raise ResultTimeout(
-                            f"{job_id} is {_state(fields) or 'not stored'} after {timeout_ms or 0} ms; it goes on without you"
+                            f"{job_id} is {_state(fields) or 'not stored'} after {timeout_ms or 0} ms; it goes on"
                         )
                     ring.wait(left)
                     ring.clear()

@@ -27,8 +27,8 @@ class MiddlewareStack:
         """Add one inside of those added before."""
         if not callable(middleware):
             raise ConfigurationError(f"a middleware is a callable (context, call_next), not {middleware!r}")
-        target = middleware if inspect.isfunction(middleware) else getattr(middleware, "__call__", middleware)
-        (self._async if inspect.iscoroutinefunction(target) else self._sync).append(middleware)
+        is_async = inspect.iscoroutinefunction(middleware) or inspect.iscoroutinefunction(type(middleware).__call__)
+        (self._async if is_async else self._sync).append(middleware)
 
     def around(self, context: JobContext, inner: Callable[[], Any]) -> Callable[[], Any]:
         """Return ``inner`` wrapped in every sync middleware."""

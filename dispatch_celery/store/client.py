@@ -263,5 +263,5 @@ def _cluster_pool(url: str, settings: Settings, common: dict[str, Any]) -> Conne
 
 
 def unavailable_pause(failures: int) -> float:
-    """Return seconds to wait before the ``failures``-th repetition of an unanswered call: 50 ms doubling to 2 s, jittered."""
+    """Return seconds to wait before the ``failures``-th repetition of a call: 50 ms doubling to 2 s, jittered."""
     return float(min(0.05 * 2.0 ** min(failures, 10), 2.0)) * random.uniform(0.5, 1.0)

@@ -19,7 +19,7 @@ key, after ``{<namespace>:0}:``         type       holds
 ``known``                               zset       job names, by when a live worker last knew them
 ``catalogue``                           hash       job name to what by-name callers need of it
 ``workers``                             zset       incarnations, by end of lease
-``condemned``                           zset       incarnations whose lease ran out and whose holdings are being recovered
+``condemned``                           zset       incarnations whose lease ran out; what they held is being recovered
 ``worker:<incarnation>``                hash       who a worker is; also the channel it listens on
 ``held:<incarnation>``                  hash       job id to ``<pid> <token>``: what a worker holds
 ``leader``                              hash       the leader's incarnation, term and lease

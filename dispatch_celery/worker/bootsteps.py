@@ -63,75 +63,76 @@ class WorkerHost(Protocol):
         ...
 
 
+class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
+    """Registers the worker, keeps its lease, oversees its processes."""
+
+    requires = ("celery.worker.components:Pool",)
+    label = "Lifeline"
+    find_host: Callable[[], WorkerHost]
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self.lifeline: Lifeline | None = None
+        self.threads: list[threading.Thread] = []
+
+    def create(self, worker: Any) -> Any:
+        children = _has_children(worker)
+        self.page = Page(_slots(worker))
+        self.seat = PageSeat(self.page)
+        self.children = children
+        self.host = type(self).find_host()
+        self.host.sit(self.seat)
+        if children:
+            _seat_children(self.seat)
+        return self
+
+    def start(self, worker: Any) -> None:
+        host = self.host
+        self.lifeline = lifeline = host.enter_worker(self.page, worker, children=self.children)
+        _when_server_answers(host.check)
+        _when_server_answers(lifeline.register)
+        signals.worker_shutting_down.connect(self._drain, weak=False, dispatch_uid=f"dispatch-drain-{id(self)}")
+        self.threads = [_thread(lifeline.run, "dispatch-lifeline"), _thread(lifeline.keeper_run, "dispatch-keeper")]
+
+    def _drain(self, *, how: str = "", **_: Any) -> None:
+        if self.lifeline is not None:
+            self.lifeline.drain(self.host.shutdown_grace if how.lower().startswith("warm") else 0)
+
+    def stop(self, _worker: Any) -> None:
+        """Wait until nothing of ours runs; what runs too long, the lifeline ends and releases."""
+        lifeline = self.lifeline
+        if lifeline is None:
+            return
+        lifeline.drain(self.host.shutdown_grace)
+        limit = monotonic_ms() + self.host.shutdown_grace + 10_000
+        gate = threading.Event()
+        while not lifeline.drained and monotonic_ms() < limit:
+            gate.wait(0.02)
+        self._end()
+
+    def terminate(self, worker: Any) -> None:
+        if self.lifeline is not None:
+            self.lifeline.drain(0)
+            self.stop(worker)
+
+    def _end(self) -> None:
+        lifeline, self.lifeline = self.lifeline, None
+        if lifeline is None:
+            return
+        lifeline.stop()
+        for thread in self.threads:
+            thread.join(_THREAD_STOP)
+        try:
+            lifeline.depart()
+        except DispatchError as error:
+            logger.warning("could not sign off, others will notice: %s", error)
+        lifeline.close()
+        self.host.leave_worker()
+
+
 def install_steps(app: Celery, find_host: Callable[[], WorkerHost]) -> None:
     """Add the worker step to an app; nothing happens until a worker of it starts."""
-
-    class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
-        """Registers the worker, keeps its lease, oversees its processes."""
-
-        requires = ("celery.worker.components:Pool",)
-        label = "Lifeline"
-
-        def __init__(self, parent: Any, **kwargs: Any) -> None:
-            super().__init__(parent, **kwargs)
-            self.lifeline: Lifeline | None = None
-            self.threads: list[threading.Thread] = []
-
-        def create(self, worker: Any) -> Any:
-            children = _has_children(worker)
-            self.page = Page(_slots(worker))
-            self.seat = PageSeat(self.page)
-            self.children = children
-            self.host = find_host()
-            self.host.sit(self.seat)
-            if children:
-                _seat_children(self.seat)
-            return self
-
-        def start(self, worker: Any) -> None:
-            host = self.host
-            self.lifeline = lifeline = host.enter_worker(self.page, worker, children=self.children)
-            _when_server_answers(host.check)
-            _when_server_answers(lifeline.register)
-            signals.worker_shutting_down.connect(self._drain, weak=False, dispatch_uid=f"dispatch-drain-{id(self)}")
-            self.threads = [_thread(lifeline.run, "dispatch-lifeline"), _thread(lifeline.keeper_run, "dispatch-keeper")]
-
-        def _drain(self, sig: Any = None, how: str = "", **_: Any) -> None:
-            if self.lifeline is not None:
-                self.lifeline.drain(self.host.shutdown_grace if how.lower().startswith("warm") else 0)
-
-        def stop(self, worker: Any) -> None:
-            """Wait until nothing of ours runs; what runs too long, the lifeline ends and releases."""
-            lifeline = self.lifeline
-            if lifeline is None:
-                return
-            lifeline.drain(self.host.shutdown_grace)
-            limit = monotonic_ms() + self.host.shutdown_grace + 10_000
-            gate = threading.Event()
-            while not lifeline.drained and monotonic_ms() < limit:
-                gate.wait(0.02)
-            self._end()
-
-        def terminate(self, worker: Any) -> None:
-            if self.lifeline is not None:
-                self.lifeline.drain(0)
-                self.stop(worker)
-
-        def _end(self) -> None:
-            lifeline, self.lifeline = self.lifeline, None
-            if lifeline is None:
-                return
-            lifeline.stop()
-            for thread in self.threads:
-                thread.join(_THREAD_STOP)
-            try:
-                lifeline.depart()
-            except DispatchError as error:
-                logger.warning("could not sign off, others will notice: %s", error)
-            lifeline.close()
-            self.host.leave_worker()
-
-    app.steps["worker"].add(LifelineStep)
+    app.steps["worker"].add(type("LifelineStep", (LifelineStep,), {"find_host": staticmethod(find_host)}))
 
 
 def _thread(target: Callable[[], None], name: str) -> threading.Thread:

@@ -412,9 +412,10 @@ def give_back(store: JobStore, ref: JobRef, observer: Observer, settings: Settin
     answer = store.give_back(ref, pause=max(1_000, settings.renew_every))
     if answer.verdict != "ABANDON":
         return
+    since = f"{from_ms(int(answer.detail)):%Y-%m-%d %H:%M:%S} UTC"
     error = {
         "type": "dispatch_celery.errors.UnknownJob",
-        "message": f"no live worker has known the job name {ref.name!r} since {from_ms(int(answer.detail)):%Y-%m-%d %H:%M:%S} UTC;"
+        "message": f"no live worker has known the job name {ref.name!r} since {since};"
         " deploy a worker that does, and it goes on by itself",
         "traceback": "",
     }

@@ -85,7 +85,7 @@ class Handlers:
         self._loops.close()
 
     def _on_loop(self, start: Callable[[], Any], context: JobContext, timeout_ms: int | None) -> Any:
-        """Run a coroutine on the loop, in a copy of this thread's context, until it ends, its time is over, or it is cancelled."""
+        """Run a coroutine on the loop, in a copy of this thread's context, until it ends or is cancelled."""
         loop = self._loops.loop()
         outer = contextvars.copy_context()
         ended = threading.Event()

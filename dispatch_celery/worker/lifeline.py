@@ -75,6 +75,7 @@ class Lifeline:
         self._on_forced = on_forced
         self._nonce = mint_nonce()
         self.holder = ""
+        self._candidate: WorkerId | None = None
         self.state = WorkerState.ACTIVE
         self._renew_at = 0
         self._look_at = 0
@@ -96,11 +97,12 @@ class Lifeline:
         Raises:
             StoreUnavailable: the server does not answer.
         """
-        holder = WorkerId.mint()
+        # The same id until it is answered: a registration whose reply got lost is this one, sent twice.
+        holder = self._candidate = self._candidate or WorkerId.mint()
         description, names = self._describe()
         sent = monotonic_ms()
         now = self._cluster.register(holder, description, names)
-        self.holder = holder
+        self.holder, self._candidate = holder, None
         self._known_at = sent + _STILL_KNOWN
         self._trust(sent)
         self._renew_at = sent

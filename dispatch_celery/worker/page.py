@@ -5,8 +5,8 @@ writes its own slot. So a child knows at each claim, without asking anybody, whe
 start something, and the main process knows what really runs, without asking Redis.
 
 The deadline is a monotonic time, which all processes of a machine share on Linux and macOS. The page is made
-before the pool forks. Pools without children use the same object, slot by slot. A reader may catch a slot while it is being
-written: the sequence number is odd then, and the reader looks again.
+before the pool forks. Pools without children use the same object, slot by slot. A reader may catch a slot while
+it is being written: the sequence number is odd then, and the reader looks again.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _catch(app: Celery, name: str, queue: str, priority: int) -> tuple[str, dict
             step = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - kombu's own mapping is wanted
             caught.append((channel.global_keyprefix + channel._q_for_pri(target, step), message))  # noqa: SLF001 - as above
 
-        channel._put = put
+        channel._put = put  # noqa: SLF001 - as above
         message = app.amqp.as_task_v2(_HOLES[0], name, (), {}, argsrepr="()", kwargsrepr=_HOLES[2], ignore_result=False)
         app.amqp.Producer(channel).publish(
             ((), {}, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))),

@@ -61,9 +61,7 @@ class Tracing:
         if isinstance(outcome, Retrying):
             error = outcome.error if isinstance(outcome.error, Exception) else None
             raise Retry(outcome.failure.message, exc=error, when=outcome.delay / 1000) from error
-        if isinstance(outcome, Failed):
-            raise _raised(outcome)
-        raise Ignore(type(outcome).__name__.lower())
+        raise _raised(outcome) if isinstance(outcome, Failed) else Ignore(type(outcome).__name__.lower())
 
     @staticmethod
     def _ref(name: str, request: Any) -> JobRef | None:
@@ -77,7 +75,7 @@ def _raised(outcome: Failed) -> BaseException:
     if isinstance(error, Exception):
         return error
     if isinstance(error, BaseException):
-        # SystemExit and the like would end the pool process: the job is settled, so Celery is told in an ordinary error.
+        # SystemExit and the like would end the pool process: the job is settled, so an ordinary error tells Celery.
         return JobFailed(f"{outcome.failure.type}: {outcome.failure.message}", error_type=outcome.failure.type)
     return DispatchError(outcome.failure.message)
 
@@ -85,6 +83,6 @@ def _raised(outcome: Failed) -> BaseException:
 def _ignored() -> Any:
     """Return what Celery's tracer returns for a task that raised ``Ignore``."""
     try:
-        raise Ignore("nothing to do for this wake-up")
+        raise Ignore("nothing to do for this wake-up")  # noqa: TRY301 - Celery reads it from the traceback
     except Ignore as ignored:
         return trace_ok_t(ExceptionInfo(internal=True), TraceInfo(states.IGNORED, ignored), 0.0, None)

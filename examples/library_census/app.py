@@ -6,8 +6,8 @@ import os
 import warnings
 from pathlib import Path
 
-from census import FileCensus, measure
 from celery import Celery
+from census import FileCensus, measure
 
 from dispatch_celery import Constant, Dispatch, Retry, current_job
 
@@ -21,7 +21,7 @@ warnings.simplefilter("ignore", DeprecationWarning)
 
 @dispatch.job(name="census.count", retry=Retry(max_attempts=3, backoff=Constant(0.2)), timeout=60)
 def count(path: Path, shaky: bool = False) -> FileCensus:
-    """Count one file. A shaky one fails at its first attempt; one named in the bug list fails until the bug is fixed."""
+    """Count one file. A shaky one fails at its first attempt; one named in the bug list fails until it is fixed."""
     if shaky and current_job().attempt == 1:
         raise OSError(f"{path.name}: the disk hiccuped, as disks do")
     bug = Path(os.environ["CENSUS_BUG"])

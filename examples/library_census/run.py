@@ -64,7 +64,9 @@ def story(folder: Path, limit: int | None) -> int:
         killed_at = watch(dispatch, len(files), workers[0])
         letters = dispatch.dlq.list(limit=10)
         for letter in letters:
-            console.print(f"dead letter [bold]{letter.id}[/]: {letter.failure.message if letter.failure else letter.reason}")
+            console.print(
+                f"dead letter [bold]{letter.id}[/]: {letter.failure.message if letter.failure else letter.reason}"
+            )
         Path(os.environ["CENSUS_BUG"]).unlink()
         replayed = dispatch.dlq.replay_all()
         console.print(f"the bug is fixed; {len(replayed)} dead letter replayed as {replayed[0].id}")
@@ -78,7 +80,9 @@ def story(folder: Path, limit: int | None) -> int:
         dispatch.close()
     direct = sum((measure(path) for path in files), FileCensus())
     table = Table("", "counted by jobs", "counted directly", title="The standard library")
-    for name, mine, theirs in zip(("lines", "definitions", "documented", "unreadable"), astuple(by_jobs), astuple(direct), strict=True):
+    for name, mine, theirs in zip(
+        ("lines", "definitions", "documented", "unreadable"), astuple(by_jobs), astuple(direct), strict=True
+    ):
         table.add_row(name, f"{mine:,}", f"{theirs:,}", style="" if mine == theirs else "red")
     share = by_jobs.documented / max(1, by_jobs.definitions)
     table.add_row("docstring coverage", f"{share:.1%}", f"{direct.documented / max(1, direct.definitions):.1%}")

@@ -16,7 +16,6 @@ from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
-
 from tests.support.eventually import eventually
 
 
@@ -136,5 +135,3 @@ def test_pauses_and_resumes(killable_server: EmbeddedServer) -> None:
         killable_server.resume()
 
     assert _ask(killable_server, "PING") == b"PONG"
-
-

@@ -53,7 +53,9 @@ def dump(store: Store, tag: str) -> Dump:
         "list": lambda key: Call.command("LLEN", key),
         "stream": lambda key: Call.command("XRANGE", key, "-", "+"),
     }
-    named = [(key, kind if isinstance(kind, str) else kind.decode()) for key, kind in zip(ordered_keys, kinds, strict=True)]
+    named = [
+        (key, kind if isinstance(kind, str) else kind.decode()) for key, kind in zip(ordered_keys, kinds, strict=True)
+    ]
     replies = store.execute([read[kind](key) for key, kind in named if kind in read])
     for (key, kind), reply in zip([pair for pair in named if pair[1] in read], replies, strict=True):
         name = key.removeprefix(tag)
@@ -79,12 +81,16 @@ def check_state(state: Dump, *, max_attempts: int, max_crashes: int) -> list[str
         wrong += _check_indexes(state, job_id, record)
         wrong += _check_holding(state, job_id, record)
         wrong += _check_readiness(state, job_id, record)
+        if record["state"] in ("pending", "retrying") and "cancel" in record:
+            wrong.append(f"2: {job_id} was asked to cancel and is {record['state']}")
         if int(record.get("attempts", 0)) > max_attempts:
             wrong.append(f"5: {job_id} has used {record['attempts']} attempts of {max_attempts}")
         if int(record.get("crashes", 0)) > max_crashes:
             wrong.append(f"5: {job_id} has crashed {record['crashes']} times of {max_crashes}")
         if (record["state"] == "failed") != (job_id in state.ordered.get("dead", {})):
-            wrong.append(f"6: {job_id} is {record['state']} and {'in' if record['state'] != 'failed' else 'not in'} the dead")
+            wrong.append(
+                f"6: {job_id} is {record['state']} and {'in' if record['state'] != 'failed' else 'not in'} the dead"
+            )
     wrong += _check_strays(state)
     return wrong
 
@@ -163,7 +169,7 @@ def check_journal(state: Dump) -> list[str]:
         if entry["event"] == "dispatch.job.started":
             number = int(entry["token"].partition(".")[0])
             if number <= tokens.get(job_id, 0):
-                wrong.append(f"3: {job_id} was claimed as {number} after {tokens[job_id]}")
+                wrong.append(f"3: {job_id} was claimed as {number} after {tokens.get(job_id)}")
             tokens[job_id] = number
         elif entry["token"] and int(entry["token"].partition(".")[0]) != tokens.get(job_id):
             wrong.append(f"3: {job_id} was ended by {entry['token']} while {tokens.get(job_id)} held it")
@@ -181,6 +187,8 @@ def check_quiet(state: Dump) -> list[str]:
         if record["state"] not in ("completed", "failed", "cancelled")
     ]
     wrong += [f"12: the mark {member} is left" for member in state.ordered.get("marks", {})]
-    wrong += [f"12: {name} still holds {sorted(held)}" for name, held in state.hashes.items() if name.startswith("held:")]
+    wrong += [
+        f"12: {name} still holds {sorted(held)}" for name, held in state.hashes.items() if name.startswith("held:")
+    ]
     wrong += [f"12: {name} is condemned and not forgotten" for name in state.ordered.get("condemned", {})]
     return wrong

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +33,10 @@ from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.store.servertime import ServerTime
 from dispatch_celery.worker.executor import Executor
-
-from tests.support.invariants import check_journal, check_quiet, check_state, dump
+from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
 
 START = 1_800_000_000_000
-KINDS = ("die before", "die after", "lose reply", "zombie", "cancel", "roll back")
+KINDS = ("die before", "die after", "lose reply", "zombie", "overlap", "cancel", "roll back")
 MESSAGE_KINDS = ("drop message", "double message")
 
 
@@ -98,6 +98,9 @@ class SimSeat:
     def vacate(self) -> None:
         self.executing = ""
 
+    def interruptible(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def cancelled(self) -> bool:
         return self._worker.asked_to_cancel(self.executing)
 
@@ -122,7 +125,9 @@ class SimBroker:
 
     def put(self, ref: JobRef) -> None:
         self._count += 1
-        kinds = [fault.kind for fault in self._world.plan.faults if fault.kind in MESSAGE_KINDS and fault.at == self._count]
+        kinds = [
+            fault.kind for fault in self._world.plan.faults if fault.kind in MESSAGE_KINDS and fault.at == self._count
+        ]
         copies = 0 if "drop message" in kinds else 2 if "double message" in kinds else 1
         self.messages += [ref] * copies
 
@@ -148,6 +153,7 @@ class SimWorker:
         self.world = world
         self.pid = pid
         self.holder = ""
+        self.candidate: WorkerId | None = None
         self.seat = SimSeat(self)
         self.asleep = False
         self.unexecuted: set[str] = set()
@@ -180,9 +186,11 @@ class SimWorker:
                 if forgotten:
                     world.recovery.release_forgotten(self.holder, sorted(forgotten))
                 return
-        fresh = WorkerId.mint()
-        world.cluster.register(fresh, {"pid": self.pid, "name": "sim"}, {name: "{}" for name in world.known})
-        self.holder = fresh
+        if not self.candidate:
+            world.registrations += 1
+            self.candidate = WorkerId.mint()
+        world.cluster.register(self.candidate, {"pid": self.pid, "name": "sim"}, dict.fromkeys(world.known, "{}"))
+        self.holder, self.candidate = self.candidate, None
 
     def step(self) -> bool:
         """Renew, and answer one message; return whether there was one."""
@@ -242,14 +250,17 @@ def _jobs(world: World) -> dict[str, tuple[Callable[..., Any], Retry, Expectatio
         "fail_always": (fail_always, three, Expectation(frozenset({"failed"}), 3)),
         "snooze_once": (snooze_once, three, Expectation(frozenset({"completed"}), 2)),
         "poison": (poison, three, Expectation(frozenset({"failed"}), 3)),
-        "expires": (succeed, three, Expectation(frozenset({"cancelled", "completed"}), 1)),
+        "expires": (succeed, three, Expectation(frozenset({"cancelled"}), 0)),
+        "twin": (succeed, three, Expectation(frozenset({"completed"}), 1)),
     }
 
 
 class World:
     """One run of the simulation."""
 
-    def __init__(self, real: Store, namespace: str, plan: Plan, *, stack: Callable[[Store], Store] = lambda s: s) -> None:
+    def __init__(
+        self, real: Store, namespace: str, plan: Plan, *, stack: Callable[[Store], Store] = lambda s: s
+    ) -> None:
         self.real = real
         self.plan = plan
         self.random = random.Random(plan.seed)
@@ -263,6 +274,12 @@ class World:
         self.quiet_faults = False
         self.fenced = 0
         self.effects: dict[str, int] = {}
+        self.broken: list[str] = []
+        self.late_call: Sequence[Call] | None = None
+        self.late_replies: list[Any] = []
+        self.registrations = 0
+        self.obliged: dict[str, int] = {}
+        self.cancelled = False
         self.whole_worker = False
         store = stack(FaultyStore(self))
         self.jobs = JobStore(store, self.keys, self.settings, self.time)
@@ -292,9 +309,7 @@ class World:
             codec_of=lambda _: None,
         )
         for name, (handler, policy, _) in self.kinds.items():
-            self.registry.add(
-                JobDefinition(handler, name=name, enqueuer=lambda: self.service, queue="q", retry=policy)
-            )
+            self.registry.add(JobDefinition(handler, name=name, enqueuer=lambda: self.service, queue="q", retry=policy))
         self.pids = iter(range(1000, 100_000))
         self.workers = [SimWorker(self, next(self.pids)) for _ in range(2)]
         self.actor: SimWorker | None = None
@@ -306,18 +321,27 @@ class World:
         assert definition is not None
         bound = definition.options(
             delay=10 if kind == "later" else None,
-            expires=3 if kind == "expires" else None,
-            idempotency_key=f"key-{n}" if n % 2 else None,
-        ).bind(job=f"{kind}-{n}")
+            expires=0 if kind == "expires" else None,
+            idempotency_key="same" if kind == "twin" else f"key-{n}" if n % 2 else None,
+        ).bind(job=kind if kind == "twin" else f"{kind}-{n}")
         return self.service.new_job(bound, job_id=JobId.mint(time_ms=START + n))
+
+    def _effect_name(self, kind: str, job: NewJob) -> str:
+        return kind if kind == "twin" else f"{kind}-{self.new_jobs.index(job)}"
 
     # -- what handlers do
 
     def handle(self, definition: JobDefinition[..., Any, Any], context: Any, timeout_ms: int | None) -> Any:
-        return definition(**context.arguments)
+        value = definition(**context.arguments)
+        if self.late_call is not None:
+            calls, self.late_call = self.late_call, None
+            self.late_replies = self._send(calls)
+        return value
 
     def effect(self, job: str) -> int:
         """Count an effect outside of the engine and its server."""
+        if job.startswith("later") and (self.time.now or 0) < START + 10_000:
+            self.broken.append(f"7: {job} ran before it was due")
         self.effects[job] = self.effects.get(job, 0) + 1
         return self.effects[job]
 
@@ -352,6 +376,8 @@ class World:
             raise StoreUnavailable("the reply was lost")
         if fault.kind == "zombie":
             self._sleep_past_lease()
+        elif fault.kind == "overlap":
+            return self._overlap(calls)
         elif fault.kind == "cancel":
             self._cancel_everything()
         elif fault.kind == "roll back" and fault.back in self.snapshots:
@@ -360,6 +386,9 @@ class World:
 
     def _send(self, calls: Sequence[Call]) -> list[Any]:
         replies = self.real.execute(calls)
+        if not self.plan.faults:
+            state = dump(self.real, self.keys.tag)
+            self.broken += check_state(state, max_attempts=3, max_crashes=3)
         by_id = {job.ref.id: job.ref for job in getattr(self, "new_jobs", ())}
         for call in calls:
             if call.script is None and call.words[0] == "ECHO":
@@ -381,11 +410,22 @@ class World:
         self.actor = sleeper
         self.quiet_faults = False
 
+    def _overlap(self, calls: Sequence[Call]) -> list[Any]:
+        """The acting process sleeps past its lease, and its call arrives while another one runs the same job."""
+        self.late_call = calls
+        self._sleep_past_lease()
+        if self.late_call is not None:
+            self.late_replies = self._send(self.late_call)
+            self.late_call = None
+        return self.late_replies
+
     def _cancel_everything(self) -> None:
         self.quiet_faults = True
-        for job in self.new_jobs:
+        for kind, job in zip(self.plan.jobs, self.new_jobs, strict=True):
+            effect = self._effect_name(kind, job)
             try:
-                self.service.cancel(job.ref.id)
+                if self.service.cancel(job.ref.id) == "running":
+                    self.obliged[effect] = self.effects.get(effect, 0)
             except DispatchError:
                 continue
         self.quiet_faults = False
@@ -483,28 +523,52 @@ class World:
     def problems(self) -> list[str]:
         """Return every broken promise, as sentences."""
         state = dump(self.real, self.keys.tag)
-        wrong = check_state(state, max_attempts=3, max_crashes=3) + check_quiet(state)
+        wrong = self.broken + check_state(state, max_attempts=3, max_crashes=3) + check_quiet(state)
+        wrong += self._excesses(state)
         if not self.rolled_back:
             wrong += check_journal(state)
-        cancelled = getattr(self, "cancelled", False)
         for n, (kind, job) in enumerate(zip(self.plan.jobs, self.new_jobs, strict=True)):
             record = state.jobs.get(job.ref.id)
-            expected = self.kinds[kind][2]
-            if record is None:
-                if job.ref.id in self.acknowledged and not self.rolled_back:
-                    wrong.append(f"12: {kind}-{n} was acknowledged and is gone")
-                continue
-            allowed = set(expected.states) | ({"cancelled"} if cancelled else set())
-            if kind == "expires":
-                allowed |= {"cancelled"}
-            if record["state"] not in allowed:
-                wrong.append(f"11: {kind}-{n} ended as {record['state']} ({record.get('error', record.get('reason', ''))[:200]})")
-            seen = self.effects.get(f"{kind}-{n}", 0)
-            struck = len(self.plan.faults) + (3 if self.rolled_back else 0)
-            if seen > expected.executions + struck:
-                wrong.append(f"11: the effect of {kind}-{n} was seen {seen} times, {expected.executions} + {struck} allowed")
-            if record["state"] == "completed" and seen == 0:
-                wrong.append(f"11: {kind}-{n} is completed and its effect was never seen")
+            if record is not None:
+                wrong += self._check_end(kind, f"{kind}-{n}", record)
+            elif job.ref.id in self.acknowledged and not self.rolled_back and kind != "twin":
+                wrong.append(f"12: {kind}-{n} was acknowledged and is gone")
+        return wrong
+
+    def _check_end(self, kind: str, name: str, record: dict[str, str]) -> list[str]:
+        wrong = []
+        expected = self.kinds[kind][2]
+        if record["state"] not in set(expected.states) | ({"cancelled"} if self.cancelled else set()):
+            why = record.get("error", record.get("reason", ""))[:200]
+            wrong.append(f"11: {name} ended as {record['state']} ({why})")
+        seen = self.effects.get("twin" if kind == "twin" else name, 0)
+        allowed = expected.executions + len(self.plan.faults) + (3 if self.rolled_back else 0)
+        if seen > allowed:
+            wrong.append(f"11: the effect of {name} was seen {seen} times, {allowed} allowed")
+        if record["state"] == "completed" and seen == 0:
+            wrong.append(f"11: {name} is completed and its effect was never seen")
+        return wrong
+
+    def _excesses(self, state: Dump) -> list[str]:
+        """Return what was done more often than anything that happened explains."""
+        wrong = []
+        kinds = {fault.kind for fault in self.plan.faults}
+        if self.fenced and not kinds & {"zombie", "overlap", "roll back", "die before", "die after"}:
+            wrong.append(f"3: a worker was fenced {self.fenced} times although nobody else could hold its job")
+        twins = [job_id for job_id, record in state.jobs.items() if record["name"] == "twin"]
+        if len(twins) > 1:
+            wrong.append(f"11: one idempotency key made {len(twins)} jobs")
+        if self.registrations != 2 and not kinds & {"zombie", "overlap", "roll back", "die before", "die after"}:
+            wrong.append(f"2: {self.registrations} registrations of two workers that always renewed")
+        for effect, before in self.obliged.items():
+            if self.effects.get(effect, 0) > before and not kinds & {"zombie", "overlap"}:
+                wrong.append(f"11: {effect} was executed again after its cancel was accepted")
+        if kinds == {"lose reply"}:
+            for kind, job in zip(self.plan.jobs, self.new_jobs, strict=True):
+                claims = int(state.jobs.get(job.ref.id, {}).get("token_number", 0))
+                seen = self.effects.get(self._effect_name(kind, job), 0)
+                if kind != "twin" and claims > seen:
+                    wrong.append(f"11: {kind} was claimed {claims} times and executed {seen} times")
         return wrong
 
     def clean(self) -> None:

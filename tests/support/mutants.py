@@ -1,0 +1,98 @@
+"""Planted bugs: scripts with one line wrong each. The crash explorer must notice every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from typing import Any
+
+from dispatch_celery.store.client import Store
+from dispatch_celery.store.scripts import Call, Script
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug: in these scripts, ``before`` became ``after``."""
+
+    name: str
+    scripts: tuple[str, ...]
+    before: str
+    after: str
+    also: tuple[tuple[str, str, str], ...] = ()
+
+    def edits(self, script: str) -> list[tuple[str, str]]:
+        """Return what becomes what in one script."""
+        own = [(self.before, self.after)] if script in self.scripts else []
+        return own + [(before, after) for name, before, after in self.also if name == script]
+
+
+_ENDS = ("jobs/complete", "jobs/retry", "jobs/release", "jobs/fail", "jobs/obey")
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("the fence compares no token", _ENDS, "now[1] == 'running' and now[2] == token", "now[1] == 'running'"),
+    Mutant("an outcome sent again is fenced", _ENDS, "if now[3] == token .. ' ' .. outcome", "if false"),
+    Mutant("a claim takes a job in any state", ("jobs/claim",), "if state ~= 'pending' then", "if state == 'x' then"),
+    Mutant("a claim sent again is another claim", ("jobs/claim",), "== A.nonce then return", "== 'x' then return"),
+    Mutant(
+        "the token number stands still", ("jobs/claim",), "(tonumber(seen[3]) or 0) + 1", "(tonumber(seen[3]) or 0) + 0"
+    ),
+    Mutant("an expired job is started", ("jobs/claim",), "tonumber(seen[8]) <= now", "tonumber(seen[8]) < 0"),
+    Mutant("a holding outlives its claim", _ENDS, "redis.call('HDEL', K.held, id)", ""),
+    Mutant("a job stays in the index it leaves", (*_ENDS, "jobs/claim"), "redis.call('ZREM', K.from_name, id)", ""),
+    Mutant("a failed job is no dead letter", ("jobs/fail",), "redis.call('ZADD', K.dead, now, A.id)", ""),
+    Mutant("a retry has no timer", ("jobs/retry",), "redis.call('ZADD', K.timers, due, id)", ""),
+    Mutant("a failed attempt is not counted", ("jobs/retry",), "redis.call('HINCRBY', K.record, A.counter, 1)", ""),
+    Mutant("a recovered job is not ready", ("jobs/release",), "redis.call('ZADD', K.lane, now, id)", ""),
+    Mutant("a job enqueued again starts anew", ("jobs/enqueue",), "if state then return {'REPEATED', state} end", ""),
+    Mutant("an idempotency key is forgotten", ("jobs/enqueue",), "if first then", "if false then"),
+    Mutant(
+        "a timer fires early",
+        ("jobs/promote",),
+        "tonumber(due) > now",
+        "tonumber(due) < 0",
+        also=(("jobs/due", "'-inf', now", "'-inf', '+inf'"),),
+    ),
+    Mutant("a fired timer stays", ("jobs/promote",), "redis.call('ZREM', K.timers, A.id)\nmove", "move"),
+    Mutant("a cancelled job stays in its lane", ("jobs/cancel",), "redis.call('ZREM', K.lane, id)", ""),
+    Mutant(
+        "a cancelled job is retried", ("jobs/retry", "jobs/release"), "if seen[2] then return {'CANCELLING'} end", ""
+    ),
+    Mutant("every worker is condemned", ("cluster/condemn",), "'-inf', now, 'LIMIT'", "'-inf', '+inf', 'LIMIT'"),
+    Mutant(
+        "a crash is not counted",
+        ("jobs/release",),
+        "if A.counter ~= '' then redis.call('HINCRBY'",
+        "if false then redis.call('HINCRBY'",
+    ),
+)
+
+
+def mutated(script: Script, mutant: Mutant) -> Script:
+    """Return a script with the bug in it; fail if the line it breaks is not there any more."""
+    text = script.text
+    for before, after in mutant.edits(script.name):
+        assert before in text, f"{mutant.name}: {script.name} has no {before!r}"
+        text = text.replace(before, after)
+    return replace(script, text=text, sha=sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class MutantStore:
+    """The port with a bug behind it."""
+
+    def __init__(self, inner: Store, mutant: Mutant) -> None:
+        self._inner = inner
+        self._mutant = mutant
+        self._known: dict[str, Script] = {}
+
+    def execute(self, calls: Sequence[Call]) -> list[Any]:
+        """Send calls, the mutant's scripts in their broken form."""
+        return self._inner.execute([self._broken(call) for call in calls])
+
+    def _broken(self, call: Call) -> Call:
+        if call.script is None or not self._mutant.edits(call.script.name):
+            return call
+        name = call.script.name
+        if name not in self._known:
+            self._known[name] = mutated(call.script, self._mutant)
+        return Call(self._known[name], call.words, call.key_count)
