@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,13 +80,19 @@ class Listener:
 
     def close(self) -> None:
         """End the thread; waiters are rung."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
+            rings = [ring for watch in self._watches.values() for ring in watch.rings]
             self._watches.clear()
-            connection, self._connection = self._connection, None
+            thread, connection = self._thread, self._connection
+            if connection is not None:
+                # Only the thread itself may disconnect it; an ended stream makes it do so.
+                with suppress(OSError, AttributeError):
+                    connection._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001 - redis-py has no other way to it
         self._changed.set()
-        if connection is not None:
-            connection.disconnect()
-        thread = self._thread
+        for ring in rings:
+            ring.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=2.0)
 
