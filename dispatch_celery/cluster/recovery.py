@@ -92,7 +92,7 @@ class Recovery:
         line = _line(stored, counter, why)
         if self._is_poison(stored, counter):
             count = int(getattr(stored, counter)) + 1
-            message = f"{why}; that was the {count}th time ({counter.replace('_', ' ')}), so the job is not tried again"
+            message = f"{why}: {count} {counter.replace('_', ' ')} in all, so the job is not tried again"
             failure = Failure(type="dispatch_celery.errors.WorkerCrashed", message=message)
             answer = self._jobs.fail(
                 stored.ref,

@@ -146,6 +146,15 @@ def die(name: str, how: str, times: int) -> int:
     return count
 
 
+@dispatch.job(name="shop.hog")
+def hog(seconds: float) -> float:
+    """Hold the interpreter's lock in one long call of C code."""
+    started = time.monotonic()
+    libc = ctypes.PyDLL(None)
+    libc.usleep(int(seconds * 1e6))
+    return time.monotonic() - started
+
+
 @dispatch.job(name="shop.end", retry=Retry(3, Constant(0.1)))
 def end(how: str) -> str:
     """End the attempt by one of the four exceptions."""
