@@ -37,6 +37,10 @@ class Scope:
         """``app/org``; empty for the empty scope. This is the form in which it is stored."""
         return f"{self.app_id}/{self.org_id}" if self.app_id or self.org_id else ""
 
+    def covers(self, other: Scope) -> bool:
+        """Return whether ``other`` lies in this scope: an empty part stands for any."""
+        return self.app_id in ("", other.app_id) and self.org_id in ("", other.org_id)
+
     @classmethod
     def from_path(cls, path: str) -> Scope:
         """Return the scope that was stored as ``path``."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.dlq.store import DeadLetterStore
-from dispatch_celery.errors import DeadLetterNotFound, StateConflict
+from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.model import JobRef, JobState, WakeUp
@@ -43,6 +43,18 @@ class DeadLetterFilter:
     died_before: datetime | None = None
     replayed: bool | None = None
 
+    def __post_init__(self) -> None:
+        if self.kind is not None:
+            try:
+                object.__setattr__(self, "kind", DeadLetterKind(self.kind))
+            except ValueError:
+                known = ", ".join(DeadLetterKind)
+                raise ConfigurationError(f"kind must be one of {known}, not {self.kind!r}") from None
+        for name in ("died_after", "died_before"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise ConfigurationError(f"{name}={moment!r} has no time zone")
+
     def keeps(self, letter: DeadLetter) -> bool:
         """Return whether a dead letter is wanted."""
         wanted: tuple[tuple[Any, Any], ...] = (
@@ -50,9 +62,10 @@ class DeadLetterFilter:
             (self.name, letter.name),
             (self.queue, letter.queue),
             (self.reason, letter.reason),
-            (self.scope, letter.job.scope if letter.job else Scope()),
             (self.replayed, bool(letter.replayed_as)),
         )
+        if self.scope is not None and not self.scope.covers(letter.job.scope if letter.job else Scope()):
+            return False
         if any(value is not None and value != found for value, found in wanted):
             return False
         if self.error is None:
@@ -177,7 +190,7 @@ class DeadLetterService:
 
     def _purge(self, letter: DeadLetter) -> int:
         if letter.job_id is None:
-            return int(self._store.unbury(letter.id))
+            return int(self._jobs.delete_raw(letter.id))
         return int(self._jobs.delete_failed(letter.job_id))
 
     def bury(self, raw: bytes, *, queue: str, reason: str) -> DeadLetterId:

@@ -87,11 +87,6 @@ class DeadLetterStore:
         ask(self.port, call)
         return name
 
-    def unbury(self, dead_letter_id: str) -> bool:
-        """Delete a raw dead letter; return whether there was one."""
-        keys = {"raw": self._keys.raw(dead_letter_id), "dead": self._keys.dead, "expiry": self._keys.expiry}
-        return words(ask(self.port, Call.of("dlq/unbury", keys, {"id": dead_letter_id})))[0] == "DONE"
-
     def read(self, ids: Sequence[str]) -> list[DeadLetter | None]:
         """Return dead letters by the members of the index: job ids, and ids of raw messages."""
         jobs = [name for name in ids if name.startswith("job_")]

@@ -48,8 +48,9 @@ class JobFilter:
             (self.state, job.state),
             (self.name, job.name),
             (self.queue, job.queue),
-            (self.scope, job.scope),
         )
+        if self.scope is not None and not self.scope.covers(job.scope):
+            return False
         if any(value is not None and value != found for value, found in wanted):
             return False
         if self.error is None:
@@ -83,7 +84,7 @@ class JobListing:
         states = list(JobState) if chosen.state is None else [JobState(chosen.state)]
         if chosen.name is not None:
             return [self._keys.name(state, chosen.name) for state in states]
-        if chosen.scope is not None and chosen.scope.path:
+        if chosen.scope is not None and chosen.scope.app_id and chosen.scope.org_id:
             return [self._keys.scope(chosen.scope.path)]
         return [self._keys.state(state) for state in states]
 

@@ -311,6 +311,10 @@ class JobService:
                 return JobState.PENDING
         raise _restless(job_id)
 
+    def delete_raw(self, dead_letter_id: str) -> bool:
+        """Delete a message that never became a job; return whether there was one."""
+        return self._store.unbury(dead_letter_id)
+
     def delete_failed(self, job_id: JobId) -> bool:
         """Delete a failed job's record and all that names it; return whether there was one."""
         (stored,) = self._records.stored([job_id])

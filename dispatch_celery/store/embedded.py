@@ -258,7 +258,10 @@ class EmbeddedServer:
         try:
             with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as connection:
                 connection.sendall(words)
-                return b"+PONG" in connection.recv(200) + (connection.recv(200) if self._password else b"")
+                answer = b""
+                while b"+PONG" not in answer and not answer.startswith(b"-") and (part := connection.recv(200)):
+                    answer += part
+                return b"+PONG" in answer
         except OSError:
             return False
 

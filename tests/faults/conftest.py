@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dispatch_celery.store.embedded import EmbeddedServer
-
 from tests.support.workers import Fleet, fleet
 
 

@@ -16,7 +16,6 @@ from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
-
 from tests.support.eventually import eventually
 from tests.support.history import check_history
 from tests.support.workers import Fleet

@@ -33,18 +33,9 @@ class Worker:
     def __init__(self, name: str, arguments: list[str], environment: dict[str, str], folder: Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "tests.support.shop",
-            "worker",
-            "-n",
-            f"{name}@test",
-            "-l",
-            "INFO",
-        ]
+        # Node names are exclusive on RabbitMQ, also between tests that run side by side.
+        node = f"{name}@{environment['DISPATCH_NAMESPACE']}"
+        command = [sys.executable, "-m", "celery", "-A", "tests.support.shop", "worker", "-n", node, "-l", "INFO"]
         command += ["--without-mingle", "--without-gossip", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -1,0 +1,48 @@
+"""``dispatch explain ID``: what a job or a dead letter waits for, and what to do about it."""
+
+from __future__ import annotations
+
+import click
+
+from dispatch_celery.cli.explaining import explain_job, explain_message
+from dispatch_celery.cli.phrases import Explanation, Surroundings
+from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.errors import JobNotFound
+from dispatch_celery.ids import DeadLetterId, JobId
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.argument("some_id", metavar="ID")
+@with_session
+def explain(session: Session, some_id: str) -> None:
+    """Say what a job or dead letter waits for, since when, who holds it, when it moves next, and what to do."""
+    is_letter = some_id.startswith(f"{DeadLetterId.prefix}_")
+    job_id = DeadLetterId.parse(some_id).job_id if is_letter else JobId.parse(some_id)
+    try:
+        job = session.dispatch.jobs.get(job_id)
+    except JobNotFound:
+        if not is_letter:
+            raise
+        letter = session.dispatch.dlq.get(some_id)
+        around = Surroundings(now=session.insight.now(), command=session.command)
+        _print(session, some_id, letter.kind, "dead letter", explain_message(letter, around))
+        return
+    around = session.insight.surroundings(job, command=session.command)
+    _print(session, some_id, "job", job.state, explain_job(job, around))
+
+
+def _print(session: Session, some_id: str, kind: str, state: str, found: Explanation) -> None:
+    if session.output.as_json:
+        facts = {
+            "explanation": found.explanation,
+            "advice": found.advice,
+            "since": found.since,
+            "next_at": found.next_at,
+            "worker": found.worker or None,
+        }
+        session.output.document({"id": some_id, "kind": kind, "state": state, **facts})
+        return
+    session.output.line(found.explanation)
+    session.output.line(found.advice, style="bold")

@@ -1,0 +1,234 @@
+"""Says what a job or a dead letter waits for, since when, who holds it, when it moves next, and what to do.
+
+Pure: sentences are made of values that were read before. One function per state; each returns what there is
+to say and what there is to do, and beside them the facts a program would ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from dispatch_celery.cli.moments import span
+from dispatch_celery.cli.phrases import (
+    Explanation,
+    Surroundings,
+    attempt_of,
+    count_of,
+    hint_of,
+    kept_until,
+    named,
+    progress_of,
+    reason_of,
+    start_worker,
+    with_failure,
+)
+from dispatch_celery.cli.plain import one_line
+from dispatch_celery.cluster.model import Worker
+from dispatch_celery.dlq.model import DeadLetter
+from dispatch_celery.ids import DeadLetterId
+from dispatch_celery.jobs.model import Job, JobState
+
+__all__ = ["explain_job", "explain_message"]
+
+
+def explain_job(job: Job, around: Surroundings) -> Explanation:
+    """Explain a job in the state it was read in."""
+    return _STATES[job.state](job, around)
+
+
+def explain_message(letter: DeadLetter, around: Surroundings) -> Explanation:
+    """Explain a dead letter that never was a job."""
+    return Explanation(
+        explanation=f"{letter.id} is a message from the queue {letter.queue!r} that never became a job;"
+        f" it is kept since {around.ago(letter.died_at)}: {one_line(letter.reason)}.",
+        advice=f"Look at it with `{around.command} dlq get {letter.id}` and mend its sender; it cannot be replayed."
+        f" `{around.command} dlq purge {letter.id}` deletes it.",
+        since=letter.died_at,
+    )
+
+
+def _scheduled(job: Job, around: Surroundings) -> Explanation:
+    opening = f"{named(job)} is scheduled, since it was enqueued {around.ago(job.created_at)}; nobody holds it"
+    return _timed(job, around, f"{opening}, and it waits for its time")
+
+
+def _retrying(job: Job, around: Surroundings) -> Explanation:
+    last = job.attempts[-1] if job.attempts else None
+    ended = (
+        f"{attempt_of(job.attempt - 1, around) if job.attempt > 1 else 'an attempt'} ended{with_failure(job.failure)}"
+    )
+    if last is not None and last.outcome == "snoozed":
+        ended = "its handler snoozed"
+    elif last is not None and last.outcome in ("crashed", "worker lost"):
+        ended = f"its process died (crashes: {job.crashes}, lost workers: {job.lost_workers})"
+    since = last.ended_at if last else None
+    moment = f" {around.ago(since)}" if since else ""
+    found = _timed(job, around, f"{named(job)} is retrying: {ended}{moment}; nobody holds it, and it waits")
+    return Explanation(
+        explanation=found.explanation, advice=found.advice, next_at=found.next_at, since=since or job.created_at
+    )
+
+
+def _timed(job: Job, around: Surroundings, opening: str) -> Explanation:
+    """Explain a wait for a timer: to come, or overdue because nobody keeps house."""
+    due = job.due_at
+    advice = f"Nothing to do; `{around.command} jobs run-now {job.id}` runs it at once."
+    if due is not None and due <= around.now:
+        moves = f"was due {around.ago(due)}, and the leading worker makes it ready now"
+        if not any(worker.leads for worker in around.live):
+            moves = f"was due {around.ago(due)}, and no live worker leads, so nobody makes it ready"
+            advice = start_worker(job, around) if not around.live else "A live worker takes the lead within seconds."
+        return Explanation(
+            explanation=f"{opening}: it {moves}.", advice=advice, since=job.created_at, next_at=around.now
+        )
+    return Explanation(
+        explanation=f"{opening}: {attempt_of(job.attempt, around)} is due {around.ago(due)}.",
+        advice=advice,
+        since=job.created_at,
+        next_at=due,
+    )
+
+
+def _pending(job: Job, around: Surroundings) -> Explanation:
+    if around.unknown_since is not None and not around.name_is_known:
+        return _unknown(job, around)
+    ready = around.published_at or job.created_at
+    since = f"since {around.ago(ready)}"
+    if around.publishes:
+        times = "once" if around.publishes == 1 else f"{around.publishes} times"
+        since = f"for some time: its message was published again {times}, last {around.ago(ready)}"
+    if ready > around.now:
+        # A worker that did not know the name gave it back, for a pause.
+        since = f"for some time: its message is published again {around.ago(ready)}"
+        ready = around.unknown_since or job.created_at
+    ahead = f", with {count_of(around.ahead, 'job')} of its priority ahead" if around.ahead else ""
+    takers = [worker for worker in around.live if job.queue in worker.queues]
+    who, advice = _takers(job, around, takers)
+    return Explanation(
+        explanation=f"{named(job)} is pending: ready in the queue {job.queue!r} {since}{ahead}. {who}.",
+        advice=advice,
+        since=ready,
+    )
+
+
+def _takers(job: Job, around: Surroundings, takers: list[Worker]) -> tuple[str, str]:
+    """Return who could take a ready job, and what to do if nobody can."""
+    if not around.live:
+        return "No worker is live, so nobody takes it", start_worker(job, around)
+    if not takers:
+        return (
+            f"{count_of(len(around.live), 'live worker')}, and none of them consumes this queue, so nobody takes it",
+            start_worker(job, around),
+        )
+    who = f"{count_of(len(takers), 'live worker')} consume{'s' if len(takers) == 1 else ''} it"
+    if not around.name_is_known:
+        return (
+            f"{who}, but no live worker is known to declare {job.name!r}",
+            f"Deploy a worker that declares {job.name!r}; the job goes on by itself.",
+        )
+    held, slots = sum(worker.holding for worker in takers), sum(worker.concurrency for worker in takers)
+    if held >= slots:
+        return (
+            f"{who}, and all are busy ({held:,} jobs in {slots:,} slots), so it moves when one of them ends",
+            "Wait, or start more workers for this queue.",
+        )
+    return (
+        f"{who} ({held:,} of {slots:,} slots are busy), so it is taken within moments",
+        f"Nothing to do; if it still waits in a minute, see `{around.command} doctor` and the workers' logs.",
+    )
+
+
+def _unknown(job: Job, around: Surroundings) -> Explanation:
+    since = max(moment for moment in (around.unknown_since, around.known_at) if moment is not None)
+    ends = since + around.unknown_grace
+    return Explanation(
+        explanation=f"{named(job)} is pending in the queue {job.queue!r}, but no live worker has known its name since"
+        f" {around.ago(since)}; it becomes a dead letter {around.ago(ends)}.",
+        advice=f"Deploy a worker that declares {job.name!r}; the job goes on by itself, also from the dead letters.",
+        since=since,
+        next_at=ends,
+    )
+
+
+def _running(job: Job, around: Surroundings) -> Explanation:
+    holder = next((worker for worker in around.workers if worker.id == job.worker), None)
+    process = f", process {around.pid}" if around.pid else ""
+    who = (
+        f"worker {job.worker}"
+        if holder is None
+        else f"worker {holder.name} ({holder.id} on {holder.hostname}{process})"
+    )
+    opening = f"{named(job)} is running: {who} holds it since {around.ago(job.started_at)}"
+    if holder is None or not around.leased(holder):
+        return Explanation(
+            explanation=f"{opening}, but that worker is lost; the leading worker makes the job ready again.",
+            advice="Nothing to do: it is recovered within seconds." if around.live else start_worker(job, around),
+            since=job.started_at,
+            worker=job.worker,
+        )
+    ends = job.started_at + around.timeout if job.started_at and around.timeout else None
+    says = f"{opening}, as {attempt_of(job.attempt, around)}{progress_of(job.progress)}"
+    says += f"; its timeout ends the attempt {around.ago(ends)}." if ends else "; it has no timeout."
+    advice = f"Nothing to do; `{around.command} jobs cancel {job.id}` asks it to stop."
+    if job.cancel_requested:
+        says += f" Its cancellation was requested: {one_line(job.reason)}."
+        advice = "Nothing to do: its worker interrupts it, and ends its process if it does not obey."
+    return Explanation(explanation=says, advice=advice, since=job.started_at, next_at=ends, worker=job.worker)
+
+
+def _completed(job: Job, around: Surroundings) -> Explanation:
+    took = f" in {span(job.finished_at - job.started_at)}" if job.finished_at and job.started_at else ""
+    says = f"{named(job)} completed {around.ago(job.finished_at)}{took}, at {attempt_of(job.attempt, around)}."
+    return Explanation(
+        explanation=f"{says} Its result is {hint_of(job.result)}{kept_until(around)}.",
+        advice=f"Nothing to do; `{around.command} jobs get {job.id} --result` shows the result.",
+        since=job.finished_at,
+        next_at=around.kept_until,
+        worker=job.worker,
+    )
+
+
+def _failed(job: Job, around: Surroundings) -> Explanation:
+    command, letter = around.command, DeadLetterId.of_job(job.id)
+    says = f"{named(job)} failed {around.ago(job.finished_at)}: {reason_of(job, around)}{with_failure(job.failure)}."
+    if job.replayed_as:
+        return Explanation(
+            explanation=f"{says} It was replayed as {job.replayed_as}{kept_until(around)}.",
+            advice=f"Follow the replay: `{command} explain {job.replayed_as}`.",
+            since=job.finished_at,
+            next_at=around.kept_until,
+        )
+    advice = (
+        f"Mend the cause, then `{command} dlq replay {letter}` runs it as a new job,"
+        f" or `{command} jobs retry {job.id}` under the same id."
+    )
+    if job.reason == "unknown":
+        advice = f"Deploy a worker that declares {job.name!r}; the job goes on by itself."
+    return Explanation(
+        explanation=f"{says} It is the dead letter {letter}{kept_until(around)}.",
+        advice=advice,
+        since=job.finished_at,
+        next_at=around.kept_until,
+    )
+
+
+def _cancelled(job: Job, around: Surroundings) -> Explanation:
+    why = one_line(job.reason)
+    return Explanation(
+        explanation=f"{named(job)} was cancelled {around.ago(job.finished_at)}: {why}{kept_until(around)}.",
+        advice="Nothing to do; to run it after all, enqueue it again.",
+        since=job.finished_at,
+        next_at=around.kept_until,
+    )
+
+
+_STATES: Final[Mapping[JobState, Callable[[Job, Surroundings], Explanation]]] = {
+    JobState.SCHEDULED: _scheduled,
+    JobState.PENDING: _pending,
+    JobState.RUNNING: _running,
+    JobState.RETRYING: _retrying,
+    JobState.COMPLETED: _completed,
+    JobState.FAILED: _failed,
+    JobState.CANCELLED: _cancelled,
+}

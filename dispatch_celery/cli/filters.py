@@ -1,0 +1,69 @@
+"""The options that lists share, and what the services make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, TypeVar
+
+import click
+
+from dispatch_celery.cli.moments import moment
+from dispatch_celery.scope import Scope
+
+__all__ = ["dead_letter_filters", "given", "job_filters", "paging", "scope_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WHAT = (
+    click.option("--name", help="The job's name."),
+    click.option("--queue", help="The queue."),
+    click.option("--scope-app", help="The tenant's application; with --scope-org, a tenant is matched as a whole."),
+    click.option("--scope-org", help="The tenant's organisation."),
+    click.option("--error", help="Text in the error's type or message, in any case."),
+)
+_PAGING = (
+    click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Records on a page."),
+    click.option("--cursor", help="Where to go on: what the page before printed."),
+)
+
+
+def _all(options: tuple[Callable[[F], F], ...], command: F) -> F:
+    return reduce(lambda found, option: option(found), reversed(options), command)
+
+
+def _times(what: str) -> tuple[Callable[[F], F], ...]:
+    return (
+        click.option(
+            "--after", type=moment, help=f"{what} at or after: ISO 8601 (UTC), or how long ago (15m, 2h, 3d)."
+        ),
+        click.option("--before", type=moment, help=f"{what} at or before, likewise."),
+    )
+
+
+def paging(command: F) -> F:
+    """Add ``--limit`` and ``--cursor``."""
+    return _all(_PAGING, command)
+
+
+def job_filters(command: F) -> F:
+    """Add what chooses jobs."""
+    return _all((*_WHAT, *_times("Enqueued")), command)
+
+
+def dead_letter_filters(command: F) -> F:
+    """Add what chooses dead letters."""
+    kind = click.option("--kind", type=click.Choice(["job", "message"]), help="Failed jobs, or raw messages.")
+    reason = click.option("--reason", help="The whole reason, such as 'attempts used up'.")
+    replayed = click.option("--replayed/--not-replayed", default=None, help="Whether it was replayed.")
+    return _all((kind, reason, replayed, *_WHAT, *_times("Died")), command)
+
+
+def scope_of(app: str | None, org: str | None) -> Scope | None:
+    """Return the tenant that was asked for; None where none was."""
+    return None if app is None and org is None else Scope(app_id=app or "", org_id=org or "")
+
+
+def given(**filters: Any) -> dict[str, Any]:
+    """Return the filters that were given: a service takes a missing one for any."""
+    return {name: value for name, value in filters.items() if value is not None}

@@ -1,0 +1,59 @@
+"""The group ``dispatch`` that Celery's command line finds. Imports little: every ``celery`` call pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from dispatch_celery.errors import DispatchError
+
+__all__ = ["LazyGroup", "dispatch"]
+
+_MEMBERS: Final[Mapping[str, str]] = {
+    "dev": "dispatch_celery.cli.dev:dev",
+    "dlq": "dispatch_celery.cli.dlq:dlq",
+    "doctor": "dispatch_celery.cli.doctor:doctor",
+    "explain": "dispatch_celery.cli.explain:explain",
+    "jobs": "dispatch_celery.cli.jobs:jobs",
+    "stats": "dispatch_celery.cli.fleet:stats",
+    "workers": "dispatch_celery.cli.fleet:workers",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, and whose errors are one line."""
+
+    def __init__(self, *args: Any, members: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._members = members
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands."""
+        return sorted(self._members)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import a command."""
+        place = self._members.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; print this package's errors as one line with their code."""
+        try:
+            return super().invoke(ctx)
+        except DispatchError as error:
+            words = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error))
+            colour = False if getattr(ctx.obj, "no_color", False) else None
+            click.echo(f"{click.style('error', fg='red')} [{error.code}]: {words}", err=True, color=colour)
+            ctx.exit(1)
+
+
+@click.group(cls=LazyGroup, members=_MEMBERS)
+def dispatch() -> None:
+    """Durable jobs: look at them, move them, explain them."""

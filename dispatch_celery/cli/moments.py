@@ -1,0 +1,52 @@
+"""Times in words people use, and back: ``2026-01-31 12:00:00 UTC (3 min ago)``; ``2h`` for two hours ago."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+
+__all__ = ["moment", "span", "stamp", "when"]
+
+_UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+def span(length: timedelta) -> str:
+    """Return a length of time in one unit, rounded down: ``3 min``, ``2 days``."""
+    seconds = abs(length.total_seconds())
+    for unit, size in _UNITS:
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+    return f"{int(seconds)} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def stamp(at: datetime | None) -> str:
+    """Return a time to the second, in UTC; empty for none."""
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def when(at: datetime | None, now: datetime) -> str:
+    """Return a time and how far from now it is; empty for none."""
+    if at is None:
+        return ""
+    distance = span(at - now)
+    return f"{stamp(at)} UTC ({f'in {distance}' if at > now else f'{distance} ago'})"
+
+
+def moment(words: str) -> datetime:
+    """Return a time of the command line: ISO 8601 (UTC where it names no zone), or how long ago."""
+    ago = _AGO.fullmatch(words.strip())
+    try:
+        if ago:
+            return datetime.now(UTC) - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]])
+        found = datetime.fromisoformat(words.strip())
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{words!r} is no time: give ISO 8601 (2026-01-31T12:00, in UTC) or how long ago (90s, 15m, 2h, 3d)"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,94 @@
+"""RabbitMQ as the broker, the state elsewhere: confirms, outages, and hostile messages (F-50 to F-53)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kombu import Connection
+
+from dispatch_celery import JobState
+from tests.support.eventually import eventually
+from tests.support.history import check_history
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import HOST, PORT, require_rabbitmq
+from tests.support.workers import Fleet, fleet
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    """Return a proxy in front of RabbitMQ."""
+    require_rabbitmq()
+    with Proxy((HOST, PORT)) as running:
+        yield running
+
+
+@pytest.fixture
+def rabbit(namespace: str, server_url: str, proxy: Proxy, tmp_path: Path) -> Iterator[Fleet]:
+    """Return a fleet whose broker is RabbitMQ behind a proxy, and whose state is on the suite's server."""
+    url = f"amqp://guest:guest@{HOST}:{proxy.port}//"
+    with fleet(namespace, url, tmp_path, state=server_url) as made:
+        yield made
+        _delete(made.shop.QUEUE)
+
+
+def _delete(queue: str) -> None:
+    with Connection(require_rabbitmq()) as connection, connection.channel() as channel:
+        channel.queue_delete(queue)
+
+
+def test_jobs_live_their_whole_life_on_rabbitmq(rabbit: Fleet) -> None:
+    """Values, retries, delays, bulk and plain tasks work with publisher confirms."""
+    rabbit.start()
+    jobs = rabbit.shop
+
+    assert jobs.add.enqueue(1).result(timeout=15) == 2
+    assert jobs.flaky.enqueue("f", 1).result(timeout=15) == 2
+    assert jobs.add.options(delay=0.2, priority=5).enqueue(2).result(timeout=15) == 3
+    handles = jobs.add.enqueue_many([(n,) for n in range(100)])
+    assert [handle.result(timeout=30) for handle in handles] == list(range(1, 101))
+    assert jobs.app.send_task("shop.add", args=[5, 6]).get(timeout=15) == 11
+    check_history(rabbit)
+
+
+def test_an_unreachable_broker_holds_nothing_up(rabbit: Fleet, proxy: Proxy) -> None:
+    """F-51: jobs are stored while the broker is away, and published by the sweep when it is back."""
+    worker = rabbit.start()
+    assert rabbit.shop.add.enqueue(1).result(timeout=15) == 2
+    proxy.set_mode("refuse")
+    proxy.reset_all()
+
+    handles = [rabbit.shop.touch.enqueue(f"away-{n}") for n in range(3)]
+
+    assert {handle.state() for handle in handles} == {JobState.PENDING}
+    proxy.set_mode("pass")
+    assert [handle.result(timeout=60) for handle in handles] == [f"away-{n}" for n in range(3)]
+    assert worker.process.poll() is None
+    check_history(rabbit)
+
+
+def test_a_deleted_queue_loses_no_job(rabbit: Fleet) -> None:
+    """F-50: the queue vanishes with its messages, and the jobs run all the same."""
+    handles = rabbit.shop.touch.enqueue_many([(f"q{n}",) for n in range(10)])
+    _delete(rabbit.shop.QUEUE)
+
+    rabbit.start()
+
+    assert [handle.result(timeout=60) for handle in handles] == [f"q{n}" for n in range(10)]
+    check_history(rabbit)
+
+
+def test_cut_broker_connections_lose_no_job(rabbit: Fleet, proxy: Proxy) -> None:
+    """F-50: the worker's connections are cut under load; it reconnects, and every job completes."""
+    worker = rabbit.start()
+    handles = rabbit.shop.touch.enqueue_many([(f"c{n}",) for n in range(60)])
+    eventually(lambda: rabbit.effects("c5"), within=20)
+    proxy.reset_all()
+    handles += rabbit.shop.touch.enqueue_many([(f"d{n}",) for n in range(20)])
+
+    assert len([handle.result(timeout=60) for handle in handles]) == 80
+    assert worker.process.poll() is None
+    check_history(rabbit)
