@@ -39,7 +39,7 @@ from dispatch_celery.store.scripts import Call as StoreCall
 from dispatch_celery.store.servertime import ServerTime
 from dispatch_celery.worker.backend import install_backend
 from dispatch_celery.worker.bootsteps import install_steps
-from dispatch_celery.worker.broker import Wiring, wire
+from dispatch_celery.worker.broker import Wiring, install_transport, wire
 from dispatch_celery.worker.checks import Finding, check_celery, check_server
 from dispatch_celery.worker.guard import guard_step
 from dispatch_celery.worker.handlers import Handlers
@@ -86,11 +86,15 @@ class Dispatch:
         install_steps(app, lambda: self._runtime)
         app.steps["consumer"].add(guard_step(lambda: self._runtime))
         install_backend(app, lambda: self.jobs)
+        install_transport(app, lambda: self.settings.transport, self._keep_undecodable)
         for definition in self._undeclared:
             definition.task = register_task(app, definition, lambda: self._runtime)
         self._undeclared.clear()
         # Found again by the command line, which is given the app only.
         app.dispatch = self
+
+    def _keep_undecodable(self, *, queue: str, raw: bytes, reason: str) -> None:
+        self.dlq.bury(raw, queue=queue, reason=reason)
 
     # -- declaring
 

@@ -13,9 +13,11 @@ from celery import Celery
 from dispatch_celery.config import Settings, redact_url
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.store.client import Store
+from dispatch_celery.transport.deadletters import UndecodableSink
+from dispatch_celery.transport.install import install
 from dispatch_celery.worker.publisher import BrokerPublisher, RidingPublisher
 
-__all__ = ["Wiring", "wire"]
+__all__ = ["Wiring", "install_transport", "wire"]
 
 _REDIS: Final = frozenset({"redis", "rediss", "sentinel"})
 _OTHERS: Final = frozenset({"amqp", "amqps", "pyamqp"})
@@ -81,3 +83,23 @@ def _place(url: str) -> tuple[str, str, int, str, str]:
         parts.path.strip("/") or "0",
         f"{parts.username}:{parts.password}",
     )
+
+
+def install_transport(app: Celery, wanted: Callable[[], bool], bury: UndecodableSink) -> None:
+    """Put our Redis transport in place as soon as the app is configured, unless a setting says no.
+
+    Before the app's first connection, that is; and not when this object is made, because nothing is read then.
+    """
+
+    def decide(**_: Any) -> None:
+        try:
+            use = wanted()
+        except ConfigurationError:
+            return  # told to the user at first use, where it can be read
+        if use:
+            install(sink=bury)
+
+    if app.configured:
+        decide()
+    else:
+        app.on_after_configure.connect(decide, weak=False, dispatch_uid=f"dispatch-transport-{id(app)}")

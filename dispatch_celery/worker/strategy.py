@@ -9,6 +9,7 @@ redelivery is the same job. Only such messages cost the main process a round tri
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from celery import Celery
 from celery.utils.time import maybe_iso8601
 from celery.worker.strategy import default, hybrid_to_proto2
 
-from dispatch_celery.errors import DispatchError, StoreUnavailable
+from dispatch_celery.errors import DispatchError, PayloadError, StoreUnavailable
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.options import JobOptions
 from dispatch_celery.worker.messages import HEADER, ref_of
@@ -63,17 +64,13 @@ def adopt(task: JobTask, message: Any, body: Any) -> None:
         PayloadError: its arguments are not the job's.
         StoreUnavailable: nothing was stored; try again.
     """
-    headers = dict(message.headers)
-    if body is None and "args" not in message.payload:
-        args, kwargs, embed = message.payload
-    else:
-        (args, kwargs, embed), headers, _, _ = hybrid_to_proto2(message, message.payload)
+    args, kwargs, embed, headers = _content(message, body)
     task_id = headers.get("id") or message.properties.get("correlation_id") or message.delivery_tag
-    call = lenient_call(task.definition, tuple(args), kwargs)
+    call = lenient_call(task.definition, args, kwargs)
     options = JobOptions(
         run_at=_moment(headers.get("eta")), expires=_moment(headers.get("expires")), queue=_queue_of(message)
     )
-    canvas: dict[str, Any] = {name: embed[name] for name in _CANVAS if (embed or {}).get(name)}
+    canvas: dict[str, Any] = {name: embed[name] for name in _CANVAS if embed.get(name)}
     if headers.get("group"):
         canvas |= {"group_id": headers["group"], "group_index": headers.get("group_index")}
     canvas |= {name: headers[name] for name in ("root_id", "parent_id") if headers.get(name)}
@@ -84,6 +81,23 @@ def adopt(task: JobTask, message: Any, body: Any) -> None:
     adopted = Call(task.definition, call.payload, call.summary, options)
     task.engine().write_call(adopted, job_id=job_id, extra=extra)
     logger.info("adopted a plain call of %s as %s", task.name, job_id)
+
+
+def _content(message: Any, body: Any) -> tuple[tuple[Any, ...], dict[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+    """Return the arguments, Celery's embed and the headers of a plain task message, of either protocol.
+
+    Raises:
+        PayloadError: the body is none. Anybody may write to a queue, and decoding fails in every way there is.
+    """
+    try:
+        if body is None and "args" not in message.payload:
+            args, kwargs, embed = message.payload
+            headers = message.headers
+        else:
+            (args, kwargs, embed), headers, _, _ = hybrid_to_proto2(message, message.payload)
+        return tuple(args), dict(kwargs), dict(embed or {}), dict(headers or {})
+    except Exception as error:
+        raise PayloadError(f"the message cannot be read: {type(error).__name__}: {str(error)[:200]}") from None
 
 
 def _moment(value: Any) -> datetime | None:
