@@ -219,17 +219,21 @@ class EmbeddedServer:
         log = self.data_dir / "server.log"
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else "(no log)"
 
-    def _spawn(self, binary: Path) -> None:
-        log = (self.data_dir / "server.log").open("ab")
-        settings = [
+    def arguments(self) -> list[str]:
+        """Return the options it is started with, before those that were given."""
+        secret = ["--requirepass", self._password] if self._password else []
+        return [
             *("--port", str(self._port), "--bind", "127.0.0.1", "--protected-mode", "yes", "--daemonize", "no"),
             *("--dir", str(self.data_dir), "--save", "", "--maxmemory-policy", "noeviction"),
             *("--appendonly", "yes" if self._append_only else "no", "--appendfsync", "everysec"),
+            *secret,
         ]
-        secret = ["--requirepass", self._password] if self._password else []
+
+    def _spawn(self, binary: Path) -> None:
+        log = (self.data_dir / "server.log").open("ab")
         with log:
             self._process = subprocess.Popen(  # noqa: S603 - the binary was found above
-                [str(binary), *settings, *secret, *self._options],
+                [str(binary), *self.arguments(), *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -13,7 +13,6 @@ from dispatch_celery import DeadLetterKind
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
-
 from tests.support.eventually import eventually
 from tests.support.workers import Fleet, fleet
 
