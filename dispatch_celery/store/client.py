@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionInterface, ConnectionPool
@@ -193,11 +194,8 @@ def _pack(call: Call, *, by_text: bool) -> bytes:
     if call.script is not None:
         head = ("EVAL", call.script.text) if by_text else ("EVALSHA", call.script.sha)
         words = (*head, call.key_count, *words)
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        data = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
+    packed: bytes = hiredis.pack_command(words)
+    return packed
 
 
 def connection_pool(settings: Settings, url: str, options: dict[str, Any]) -> ConnectionPool:

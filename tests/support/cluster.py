@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,11 +20,16 @@ _NODE = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
 
 
 def _free_port() -> int:
-    """Return a free port for a node's bus: by default it is the node's own and 10,000, which may not exist."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free port below those the system gives out: the bus of a node is at its port and 10,000."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, socket.socket() as bus:
+            try:
+                probe.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port
 
 
 def _ask(server: EmbeddedServer, *words: str | int) -> object:
