@@ -1,7 +1,7 @@
 """A TCP proxy between a client and a server, which can be told to misbehave.
 
-Modes: ``pass``; ``hole`` (accepts, forwards nothing); ``refuse`` (closes at once); ``cut`` (forwards requests, and closes
-when an answer comes: applied, but never answered). A change of mode holds for open connections too.
+Modes: ``pass``; ``hole`` (accepts, forwards nothing); ``refuse`` (closes at once); ``cut`` (forwards requests, and
+closes when an answer comes: applied, but never answered). A change of mode holds for open connections too.
 """
 
 from __future__ import annotations
