@@ -7,6 +7,7 @@ stored times come from the state server (ARCHITECTURE 1.5).
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -27,11 +28,21 @@ def wall_ms() -> int:
 
 
 def to_ms(value: Duration) -> int:
-    """Return a duration as whole milliseconds, rounded up so that a positive wait never becomes none."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if seconds != seconds or seconds in (float("inf"), float("-inf")):  # noqa: PLR0124 - the test for NaN
-        raise ValueError(f"a duration must be a finite number of seconds, not {value!r}")
-    return -int(-seconds * 1000 // 1)
+    """Return a duration as whole milliseconds, rounded up so that a positive wait never becomes none.
+
+    Raises:
+        ValueError: it is no number of seconds, not finite, or immense.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        raise ValueError(f"a duration is seconds as a number, or a timedelta, not {value!r}")  # noqa: TRY004 - one kind of refusal
+    try:
+        milliseconds = value / timedelta(milliseconds=1) if isinstance(value, timedelta) else float(value) * 1000
+    except OverflowError:
+        milliseconds = math.inf
+    if not math.isfinite(milliseconds):
+        raise ValueError("a duration must be a finite number of seconds, and not an immense one")
+    # 2.007 s times a thousand is a little more than 2007: rounding up must not see the noise of the product.
+    return math.ceil(round(milliseconds, 6))
 
 
 def from_ms(value: int) -> datetime:

@@ -18,10 +18,11 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import is_dataclass
 from functools import cached_property
 from typing import Any, Final, NotRequired, Required, get_type_hints
 
-from pydantic import ConfigDict, PydanticUserError, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, PydanticUserError, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, core_schema, to_json
 from typing_extensions import TypedDict
 
@@ -35,7 +36,13 @@ _RULES: Final[dict[str, Any]] = {
     "ser_json_inf_nan": "constants",
     "allow_inf_nan": False,
     "revalidate_instances": "always",
+    # Fields travel under their own names; aliases are for what comes from elsewhere.
+    "serialize_by_alias": False,
+    "validate_by_name": True,
+    "validate_by_alias": True,
 }
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
+_FIELDS: Final = frozenset({"model-field", "dataclass-field", "typed-dict-field"})
 _CONFIGURED: Final = frozenset({"model", "dataclass", "typed-dict"})
 _UNWRITABLE: Final = (
     PydanticSerializationError,
@@ -50,8 +57,9 @@ _UNWRITABLE: Final = (
 class Codec:
     """One type to JSON and back."""
 
-    def __init__(self, annotation: Any, *, subject: str, limit: int) -> None:
+    def __init__(self, annotation: Any, *, subject: str, limit: int, extras: Any = None) -> None:
         self._annotation = annotation
+        self._extras = extras
         self._subject = subject
         self._limit = limit
 
@@ -60,6 +68,8 @@ class Codec:
         # Built at first use: an annotation may name a class that is defined further down in the user's module.
         try:
             schema = _with_rules(TypeAdapter(self._annotation).core_schema)
+            if self._extras is not None:
+                _innermost(schema)["extras_schema"] = _with_rules(TypeAdapter(self._extras).core_schema)
             return _build(SchemaValidator, schema), _build(SchemaSerializer, schema)
         except (PydanticUserError, NameError) as error:
             raise ConfigurationError(f"{self._subject}: pydantic cannot read its annotations: {error}") from None
@@ -73,7 +83,11 @@ class Codec:
         """
         validator, serializer = self._built
         try:
-            data = serializer.to_json(validator.validate_python(value, strict=strict))
+            # round_trip leaves computed fields out: they are no input.
+            checked = validator.validate_python(value, strict=strict)
+            data = serializer.to_json(checked, round_trip=True)
+            if _REPLACEMENT in data:
+                _encodable(serializer.to_python(checked, round_trip=True))
         except ValidationError as error:
             raise self._refused(error) from None
         except _UNWRITABLE as error:
@@ -88,7 +102,7 @@ class Codec:
         ``strict`` is JSON's strictness: an object may become a model, a ``"3"`` no int.
         """
         try:
-            data = to_json(value, bytes_mode="base64", inf_nan_mode="constants")
+            data = to_json(_without_secrets(value), bytes_mode="base64", inf_nan_mode="constants", round_trip=True)
         except _UNWRITABLE as error:
             raise PayloadError(f"{self._subject} cannot be written as JSON: {_brief(error)}") from None
         self._fits(data)
@@ -179,7 +193,8 @@ class Signature:
         make: Any = TypedDict  # checkers know its literal form only
         shape = make("arguments", fields)
         shape.__pydantic_config__ = ConfigDict(extra="allow" if self._open else "forbid")
-        return Codec(shape, subject=f"{self.name}: arguments", limit=self._limit)
+        extras = self._hints.get(self._open) if self._open else None
+        return Codec(shape, subject=f"{self.name}: arguments", limit=self._limit, extras=extras)
 
     @cached_property
     def result(self) -> Codec:
@@ -197,7 +212,11 @@ class Signature:
         except TypeError as error:
             raise PayloadError(f"{self.name}{self._signature}: {error}") from None
         if self._open in bound:
-            bound.update(bound.pop(self._open))
+            more = bound.pop(self._open)
+            doubled = sorted(set(more) & set(bound))
+            if doubled:
+                raise PayloadError(f"{self.name}: {doubled[0]!r} is given as a positional and as a keyword argument")
+            bound.update(more)
         return bound
 
     def call(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -233,6 +252,14 @@ def _with_rules(node: Any) -> Any:
         copy["config"] = {**(node.get("config") or {}), **_RULES}
     if kind == "float":
         copy["allow_inf_nan"] = False
+    if kind in _FIELDS:
+        # An excluded field would silently arrive as its default.
+        copy.pop("serialization_exclude", None)
+        copy.pop("serialization_exclude_if", None)
+    if kind == "union" and {"str", "bytes"} <= {_kind(choice) for choice in node["choices"]}:
+        raise ConfigurationError("a union of text and bytes cannot be told apart in JSON: take one of them")
+    if kind == "any":
+        copy["serialization"] = core_schema.plain_serializer_function_ser_schema(_without_secrets)
     if _is_secret(node):
         copy["serialization"] = core_schema.plain_serializer_function_ser_schema(_reveal)
     return copy
@@ -243,6 +270,46 @@ def _is_secret(node: Mapping[str, Any]) -> bool:
     inner = node.get("json_schema") if node.get("type") == "json-or-python" else None
     made = inner.get("function") if isinstance(inner, dict) else None
     return isinstance(made, dict) and made.get("function") in (SecretStr, SecretBytes)
+
+
+def _kind(choice: Any) -> Any:
+    return (choice[0] if isinstance(choice, tuple) else choice).get("type")
+
+
+def _encodable(value: Any) -> None:
+    """Refuse a lone surrogate in a key, which pydantic would quietly replace."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if isinstance(key, str):
+                key.encode()
+            _encodable(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _encodable(part)
+
+
+def _innermost(schema: Any) -> Any:
+    """Return the object's own schema, which references may wrap."""
+    while schema["type"] == "definitions":
+        schema = schema["schema"]
+    return schema
+
+
+def _without_secrets(value: Any) -> Any:
+    """Refuse a secret where no annotation says that there is one: it would be stored as its asterisks."""
+    if isinstance(value, SecretStr | SecretBytes):
+        raise ValueError("a secret needs an annotation: declare the parameter as SecretStr or SecretBytes")  # noqa: TRY004 - pydantic reports ValueError
+    if isinstance(value, Mapping):
+        for part in value.values():
+            _without_secrets(part)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            _without_secrets(part)
+    elif isinstance(value, BaseModel):
+        _without_secrets(value.__dict__)
+    elif is_dataclass(value):
+        _without_secrets(vars(value) if hasattr(value, "__dict__") else {})
+    return value
 
 
 def _reveal(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final
@@ -25,6 +26,7 @@ __all__ = ["Milliseconds", "Settings", "load_settings", "redact_url"]
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "dispatch_"
+_LONGEST: Final = 10 * 365 * 86_400_000
 _ENVIRONMENT_ONLY: Final = frozenset({"dispatch_test_servers"})
 
 
@@ -33,7 +35,10 @@ def _milliseconds(value: Any) -> Any:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
         raise ValueError("a duration is seconds as a number, or a timedelta")  # noqa: TRY004 - pydantic reports ValueError
-    return to_ms(value)
+    milliseconds = to_ms(value)
+    if milliseconds > _LONGEST:
+        raise ValueError("a duration is at most ten years")
+    return milliseconds
 
 
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
@@ -126,21 +131,22 @@ def load_settings(conf: Mapping[str, Any], environment: Mapping[str, str] | None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        given = redact_url(str(first["input"]))
-        raise ConfigurationError(
-            f"{PREFIX}{name} (or {PREFIX.upper()}{name.upper()}): {first['msg']}, not {given!r}"
-        ) from None
+        # The value is left out: it may be a secret that ended up in the wrong place.
+        raise ConfigurationError(f"{PREFIX}{name} (or {PREFIX.upper()}{name.upper()}): {first['msg']}") from None
 
 
 def _did_you_mean(name: str, known: set[str], *, upper: bool = False) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    names = sorted(setting.removeprefix(PREFIX) for setting in known)
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), names, n=1, cutoff=0.6)
     if not near:
         return "; the settings are listed in docs/settings.md"
-    return f"; did you mean {near[0].upper() if upper else near[0]}?"
+    found = PREFIX + near[0]
+    return f"; did you mean {found.upper() if upper else found}?"
 
 
 def redact_url(url: str) -> str:
     """Return a URL without the password in it, for logs and errors."""
+    url = re.sub(r"(?i)([?&](?:password|sentinel_password)=)[^&#]*", r"\1***", url)
     scheme, separator, rest = url.partition("://")
     if not separator or "@" not in rest:
         return url

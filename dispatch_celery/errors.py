@@ -16,6 +16,7 @@
     |   +-- CronNotFound
     |   +-- DeadLetterNotFound
     |   +-- EventNotFound
+    |   +-- WorkerNotFound
     +-- StateConflict                  the verb does not fit the state the record is in
     |   +-- JobAlreadyComplete
     |   +-- JobNotCancellable
@@ -35,6 +36,7 @@
     +-- NotInJob
     +-- NotInStep
     +-- LeadershipLost
+    +-- ScriptRefused                  a script of the store refused; a defect, or two releases that do not fit
     +-- StoreUnavailable               the state server does not answer, or not now
 
     BaseException
@@ -76,6 +78,7 @@ __all__ = [
     "RunFailed",
     "RunNotFound",
     "RunParked",
+    "ScriptRefused",
     "StateConflict",
     "StepFailed",
     "StoreUnavailable",
@@ -83,6 +86,7 @@ __all__ = [
     "UnknownJob",
     "UnsupportedServer",
     "WorkerCrashed",
+    "WorkerNotFound",
     "WorkflowMisuse",
     "WorkflowNotFound",
 ]
@@ -175,6 +179,12 @@ class EventNotFound(NotFoundError):
     """No event with this id: it never existed here, or its lifetime has passed."""
 
     code = "event_not_found"
+
+
+class WorkerNotFound(NotFoundError):
+    """No such incarnation of a worker: it has signed off, or was forgotten after its jobs were recovered."""
+
+    code = "worker_not_found"
 
 
 class StateConflict(DispatchError):
@@ -277,6 +287,17 @@ class WorkerCrashed(DispatchError):
     """The process that ran the job died (killed, out of memory, segfault) too often."""
 
     code = "worker_crashed"
+
+
+class ScriptRefused(DispatchError):
+    """A script of the store answered ``CODE words``: nothing was changed. A defect of this package, or a bad deploy."""
+
+    code = "script_refused"
+
+    def __init__(self, refusal: str, words: str) -> None:
+        super().__init__(f"{refusal} {words}".strip())
+        self.refusal = refusal
+        self.words = words
 
 
 class WorkflowMisuse(DispatchError):

@@ -51,6 +51,8 @@ class TypedId(str):
     @classmethod
     def mint(cls, *, partition: int = 0, time_ms: int | None = None) -> Self:
         """Return a new id in a partition."""
+        if not 0 <= partition < 1 << 12:
+            raise InvalidId(f"a partition is a number from 0 to 4095, not {partition}")
         random_bits = int.from_bytes(os.urandom(8)) & _RANDOM_MASK
         moment = wall_ms() if time_ms is None else time_ms
         return cls(f"{cls.prefix}_{_encode(_assemble(moment, partition, random_bits))}")
@@ -65,7 +67,7 @@ class TypedId(str):
     @classmethod
     def adopt(cls, foreign: str, *, partition: int = 0) -> Self:
         """Return the id of a foreign name, such as a Celery task id. It carries no time: 110 bits are a hash."""
-        digest = sha256(f"{cls.prefix}\0{foreign}".encode()).digest()
+        digest = sha256(f"{cls.prefix}\0{foreign}".encode("utf-8", "surrogatepass")).digest()
         time_bits = int.from_bytes(digest[:6])
         return cls(
             f"{cls.prefix}_{_encode(_assemble(time_bits, partition, _RANDOM_MASK & int.from_bytes(digest[6:14])))}"
@@ -86,7 +88,10 @@ class TypedId(str):
             raise InvalidId(
                 f"{str(text)[:80]!r} is no {cls.__name__}: expected '{cls.prefix}_' and {_LENGTH} characters of base 32"
             )
-        return cls(text)
+        parsed = cls(text)
+        if parsed._number >> 76 & 0xF != 0x7 or parsed._number >> 62 & 0b11 != 0b10:
+            raise InvalidId(f"{text[:80]!r} is no {cls.__name__}: its 26 characters are no UUID of version 7")
+        return parsed
 
     @property
     def _number(self) -> int:

@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
-from dispatch_celery.clock import Duration
+from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.errors import ConfigurationError, DispatchError, PayloadError
 
-__all__ = ["Backoff", "Constant", "Exponential", "Linear", "Retry"]
+__all__ = ["MAX_DELAY", "Backoff", "Constant", "Exponential", "Linear", "Retry"]
 
 MAX_DELAY = 10 * 365 * 86_400.0
 """Ten years in seconds: a longer wait is a mistake, and would overflow a float long before it came."""
 
 
 def _seconds(value: Duration, name: str) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if not 0 <= seconds <= MAX_DELAY:
+    try:
+        milliseconds = to_ms(value)
+    except ValueError:
+        milliseconds = -1
+    if not 0 <= milliseconds <= MAX_DELAY * 1000:
         raise ConfigurationError(f"{name} must be between 0 seconds and ten years, not {value!r}")
-    return seconds
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 @runtime_checkable
@@ -108,16 +111,19 @@ class Retry:
             raise ConfigurationError(
                 f"Retry(max_attempts=...) must be an integer of at least 1, not {self.max_attempts!r}"
             )
-        if not isinstance(self.backoff, Backoff):
+        if isinstance(self.backoff, type) or not isinstance(self.backoff, Backoff):
             raise ConfigurationError(
                 f"Retry(backoff=...) must have delay(attempt), such as Exponential(1, 600), not {self.backoff!r}"
             )
         for name in ("retry_on", "give_up_on"):
             kinds = getattr(self, name)
-            kinds = (kinds,) if isinstance(kinds, type) else tuple(kinds)
-            if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            if isinstance(kinds, type):
+                kinds = (kinds,)
+            if not isinstance(kinds, Sequence) or not all(
+                isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+            ):
                 raise ConfigurationError(f"Retry({name}=...) must hold exception classes, not {kinds!r}")
-            object.__setattr__(self, name, kinds)
+            object.__setattr__(self, name, tuple(kinds))
 
     def gives_up(self, error: BaseException) -> bool:
         """Return whether this error ends the job whatever attempts are left."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dispatch_celery.errors import ConfigurationError
 
-__all__ = ["Scope", "current_scope", "scope"]
+__all__ = ["Scope", "current_scope", "restored", "scope"]
 
 _LONGEST = 200
 

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 
 from dispatch_celery.cluster.model import Worker
 from dispatch_celery.cluster.store import ClusterStore
-from dispatch_celery.errors import NotFoundError
+from dispatch_celery.errors import WorkerNotFound
 from dispatch_celery.ids import WorkerId
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.store.paging import Page
 
-__all__ = ["Stats", "WorkerNotFound", "WorkerService"]
-
-
-class WorkerNotFound(NotFoundError):
-    """No such incarnation: it has signed off, or its jobs were recovered and it was forgotten."""
-
-    code = "worker_not_found"
+__all__ = ["Stats", "WorkerService"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

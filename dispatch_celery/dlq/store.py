@@ -18,7 +18,7 @@ from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
 
-__all__ = ["DeadLetterStore"]
+__all__ = ["DeadLetterStore", "shown"]
 
 
 class DeadLetterStore:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.codec import Signature
 from dispatch_celery.errors import ConfigurationError, PayloadError
 from dispatch_celery.jobs.handle import JobHandle
-from dispatch_celery.jobs.options import JobOptions, check_priority, check_queue
+from dispatch_celery.jobs.options import JobOptions, check_duration, check_priority, check_queue
 from dispatch_celery.jobs.summary import summarise
 from dispatch_celery.retry import Retry
 
-__all__ = ["BoundJob", "Call", "Enqueuer", "JobDefinition"]
+__all__ = ["BoundJob", "Call", "Enqueuer", "JobDefinition", "named_call"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -72,6 +73,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
         remote: bool = False,
     ) -> None:
         _check(fn, name, queue, priority, retry)
+        check_duration("timeout", timeout)
         self.__wrapped__ = fn
         self.__name__ = getattr(fn, "__name__", name)
         self.__qualname__ = getattr(fn, "__qualname__", name)
@@ -135,8 +137,8 @@ class JobDefinition(Generic[P, R_co, C_co]):
         self,
         *,
         delay: Duration | None = None,
-        run_at: Any = None,
-        expires: Any = None,
+        run_at: datetime | None = None,
+        expires: Duration | datetime | None = None,
         queue: str | None = None,
         priority: int | None = None,
         idempotency_key: str | None = None,
@@ -169,15 +171,17 @@ class JobDefinition(Generic[P, R_co, C_co]):
         payload = self.typed.arguments.encode(arguments)
         return Call(self, payload, summarise(arguments, self.typed.hints), options)
 
-    def _as_call(self, call: Call[R_co] | tuple[Any, ...] | Mapping[str, Any]) -> Call[R_co]:
+    def _as_call(
+        self, call: Call[R_co] | tuple[Any, ...] | Mapping[str, Any], options: JobOptions | None = None
+    ) -> Call[R_co]:
         if isinstance(call, Call):
             if call.definition is not self:
                 raise PayloadError(f"{self.name}.enqueue_many was given a call of {call.definition.name}")
-            return call
+            return call if options is None else replace(call, options=options)
         if isinstance(call, tuple):
-            return self._bound(call, {}, JobOptions())
+            return self._bound(call, {}, options or JobOptions())
         if isinstance(call, Mapping):
-            return self._bound((), call, JobOptions())
+            return self._bound((), call, options or JobOptions())
         raise PayloadError(
             f"{self.name}.enqueue_many takes calls, tuples or dicts of arguments, not {type(call).__name__}"
         )
@@ -201,19 +205,17 @@ class BoundJob(Generic[P, R_co]):
         """Store one durable job with these options; see ``JobDefinition.enqueue``."""
         return self._definition._enqueue([self.bind(*args, **kwargs)])[0]  # noqa: SLF001 - as above
 
-    def enqueue_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]], /) -> list[JobHandle[R_co]]:
-        """Store many jobs with these options."""
+    def enqueue_many(
+        self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]], /
+    ) -> list[JobHandle[R_co]]:
+        """Store many jobs with these options, which replace those of the calls."""
         definition, options = self._definition, self._options
-        bound = [
-            definition._bound((), call, options) if isinstance(call, Mapping) else definition._bound(call, {}, options)  # noqa: SLF001 - as above
-            for call in calls
-        ]
-        return definition._enqueue(bound)  # noqa: SLF001 - as above
+        return definition._enqueue([definition._as_call(call, options) for call in calls])  # noqa: SLF001 - as above
 
 
 def _check(fn: Any, name: str, queue: str | None, priority: int, retry: Any) -> None:
-    if not callable(fn) or inspect.isclass(fn):
-        raise ConfigurationError(f"a job is a function, not {fn!r}")
+    if not inspect.isfunction(fn):
+        raise ConfigurationError(f"a job is a function, not {fn!r}: wrap it in a def")
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or " " in name:
         raise ConfigurationError(
             f"a job's name must be 1 to {_LONGEST_NAME} printable characters without spaces, not {name!r}"

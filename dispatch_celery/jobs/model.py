@@ -23,7 +23,7 @@ from typing import Any, Final
 from dispatch_celery.ids import JobId
 from dispatch_celery.scope import Scope
 
-__all__ = ["ENDED", "TRANSITIONS", "Attempt", "Failure", "Job", "JobRef", "JobState", "WakeUp"]
+__all__ = ["ENDED", "SCHEMA", "TRANSITIONS", "Attempt", "Failure", "Job", "JobRef", "JobState", "WakeUp"]
 
 SCHEMA: Final = 1
 """The version of what is stored; a reader refuses a newer one by name instead of guessing."""

@@ -10,7 +10,7 @@ from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.retry import MAX_DELAY, Constant, Exponential, Linear, Retry
 
-__all__ = ["JobOptions", "StoredRetry", "check_priority", "check_queue"]
+__all__ = ["JobOptions", "StoredRetry", "check_duration", "check_priority", "check_queue"]
 
 _KINDS: Final = {"constant": Constant, "linear": Linear, "exponential": Exponential}
 
@@ -32,21 +32,28 @@ class JobOptions:
     def __post_init__(self) -> None:
         if self.delay is not None and self.run_at is not None:
             raise ConfigurationError("give delay or run_at, not both")
-        for name in ("delay", "timeout"):
-            _check_duration(name, getattr(self, name))
-        if not isinstance(self.expires, datetime):
-            _check_duration("expires", self.expires)
-        for name in ("run_at", "expires"):
-            moment = getattr(self, name)
-            if isinstance(moment, datetime) and moment.tzinfo is None:
-                raise ConfigurationError(f"{name}={moment!r} has no time zone: use datetime.now(UTC) + timedelta(...)")
+        self._check_times()
         if self.queue is not None:
             check_queue(self.queue)
         if self.priority is not None:
             check_priority(self.priority)
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise ConfigurationError(f"retry must be a Retry, not {self.retry!r}")
+        if not isinstance(self.headers, dict):
+            raise ConfigurationError(f"headers must be a dict, not {self.headers!r}")
         key = self.idempotency_key
-        if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= 500):
-            raise ConfigurationError("idempotency_key must be text of 1 to 500 characters")
+        if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= 500 or not _is_text(key)):
+            raise ConfigurationError("idempotency_key must be text of 1 to 500 characters, without lone surrogates")
+
+    def _check_times(self) -> None:
+        check_duration("delay", self.delay)
+        check_duration("timeout", self.timeout)
+        if self.run_at is not None and not isinstance(self.run_at, datetime):
+            raise ConfigurationError(f"run_at must be a datetime with a time zone, not {self.run_at!r}")
+        if not isinstance(self.expires, datetime):
+            check_duration("expires", self.expires)
+        for name in ("run_at", "expires"):
+            _check_moment(name, getattr(self, name))
 
     @property
     def delay_ms(self) -> int | None:
@@ -68,15 +75,35 @@ class JobOptions:
         return to_ms(self.expires)
 
 
-def _check_duration(name: str, value: Duration | None) -> None:
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_moment(name: str, value: object) -> None:
+    if not isinstance(value, datetime):
+        return
+    if value.tzinfo is None:
+        raise ConfigurationError(f"{name}={value!r} has no time zone: use datetime.now(UTC) + timedelta(...)")
+    if value.timestamp() - datetime.now(UTC).timestamp() > MAX_DELAY:
+        raise ConfigurationError(f"{name}={value.isoformat()} is more than ten years away")
+
+
+def check_duration(name: str, value: Duration | None) -> None:
+    """Refuse what is no duration up to ten years; a timeout must be more than nothing."""
     if value is None:
         return
     try:
         milliseconds = to_ms(value)
-    except (TypeError, ValueError):
+    except ValueError:
         raise ConfigurationError(f"{name} must be seconds or a timedelta, not {value!r}") from None
     if not 0 <= milliseconds <= MAX_DELAY * 1000:
         raise ConfigurationError(f"{name} must be between 0 and ten years, not {value!r}")
+    if name == "timeout" and milliseconds == 0:
+        raise ConfigurationError("timeout must be more than 0 seconds: leave it out for no limit")
 
 
 def check_queue(queue: str) -> None:

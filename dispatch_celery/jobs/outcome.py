@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.jobs.model import Failure
+from dispatch_celery.retry import MAX_DELAY
 
 __all__ = [
     "Cancel",
@@ -45,12 +46,19 @@ _LONGEST_MESSAGE: Final = 2_000
 _LONGEST_TRACEBACK: Final = 16_000
 
 
+def _bounded(delay: Duration) -> int:
+    milliseconds = to_ms(delay)
+    if not 0 <= milliseconds <= MAX_DELAY * 1000:
+        raise ValueError(f"a delay must be between 0 seconds and ten years, not {delay!r}")
+    return milliseconds
+
+
 class RetryAfter(Exception):
     """Raise to end this attempt and run again after ``delay`` seconds. Uses up an attempt."""
 
     def __init__(self, delay: Duration, why: str = "") -> None:
         super().__init__(why or f"retry after {delay}")
-        self.delay_ms = to_ms(delay)
+        self.delay_ms = _bounded(delay)
 
 
 class Snooze(Exception):
@@ -58,7 +66,7 @@ class Snooze(Exception):
 
     def __init__(self, delay: Duration, why: str = "") -> None:
         super().__init__(why or f"snooze for {delay}")
-        self.delay_ms = to_ms(delay)
+        self.delay_ms = _bounded(delay)
 
 
 class Fail(Exception):

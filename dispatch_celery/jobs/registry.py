@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 from dispatch_celery.codec import Codec
@@ -49,12 +50,12 @@ class Registry:
         return iter(list(self._jobs.values()))
 
 
-def _origin(definition: JobDefinition[..., Any, Any]) -> tuple[str, int]:
-    """Return where a function stands: a module imported twice (as ``__main__`` and by name) declares the same one."""
-    code = getattr(definition.__wrapped__, "__code__", None)
-    return (code.co_filename, code.co_firstlineno) if code else (repr(definition.__wrapped__), 0)
+def _origin(definition: JobDefinition[..., Any, Any]) -> tuple[str, CodeType]:
+    """Return what tells functions apart; a module imported twice (as ``__main__`` and by name) declares the same."""
+    code = definition.__wrapped__.__code__
+    return code.co_filename, code
 
 
 def _shown(definition: JobDefinition[..., Any, Any]) -> str:
-    filename, line = _origin(definition)
-    return f"{definition.__qualname__} ({filename}:{line})"
+    code = definition.__wrapped__.__code__
+    return f"{definition.__qualname__} ({code.co_filename}:{code.co_firstlineno})"

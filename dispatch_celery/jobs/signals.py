@@ -26,7 +26,20 @@ from typing import Any, Final
 
 from celery.utils.dispatch import Signal
 
-__all__ = ["SIGNALS"]
+__all__ = [
+    "SIGNALS",
+    "job_cancelled",
+    "job_completed",
+    "job_dead_lettered",
+    "job_enqueued",
+    "job_failed",
+    "job_recovered",
+    "job_retrying",
+    "job_started",
+    "leader_changed",
+    "worker_joined",
+    "worker_lost",
+]
 
 
 def _signal(name: str, *arguments: str) -> Any:

@@ -20,7 +20,7 @@ from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
 
-__all__ = ["Answer", "Claim", "JobStore", "NewJob"]
+__all__ = ["MARK_GRACE", "Answer", "Claim", "JobStore", "NewJob"]
 
 MARK_GRACE: Final = 1_000
 """Milliseconds after which a ready mark that its publisher did not clear is swept."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 __all__ = ["Secret", "is_secret", "summarise"]
 
@@ -52,6 +54,9 @@ class _Masking(reprlib.Repr):
         self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 6
         self.maxlevel = 4
 
+    def repr1(self, x: Any, level: int) -> str:
+        return self.repr_instance(x, level) if _fields(x) is not None else super().repr1(x, level)
+
     def repr_instance(self, x: Any, level: int) -> str:
         if isinstance(x, SecretStr | SecretBytes):
             return MASK
@@ -68,11 +73,31 @@ def _fields(value: Any) -> list[tuple[str, Any, bool]] | None:
     if isinstance(value, BaseModel):
         return [(name, value.__dict__.get(name), _hidden(field)) for name, field in type(value).model_fields.items()]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = _hints(type(value))
         return [
-            (field.name, getattr(value, field.name, None), not field.repr or is_secret(field.type))
+            (field.name, getattr(value, field.name, None), not field.repr or is_secret(hints.get(field.name)))
             for field in dataclasses.fields(value)
         ]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        hints = _hints(type(value))
+        return [(name, part, is_secret(hints.get(name))) for name, part in zip(value._fields, value, strict=True)]
     return None
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """Return a class's annotations, resolved; without them everything in it is hidden."""
+    try:
+        return get_type_hints(kind, include_extras=True)
+    except Exception:  # noqa: BLE001 - a user's annotations may fail in any way
+        return _Unresolved()
+
+
+class _Unresolved(dict[str, Any]):
+    """Annotations that cannot be resolved: each field counts as secret."""
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - a mapping's signature
+        return SecretStr
 
 
 def _hidden(field: FieldInfo) -> bool:
@@ -82,14 +107,22 @@ def _hidden(field: FieldInfo) -> bool:
 _masking: Final = _Masking()
 
 
+def _masked(value: Any, hint: Any) -> Any:
+    """Return a typed dict with its secret entries masked."""
+    if is_typeddict(hint) and isinstance(value, Mapping):
+        hints = _hints(hint)
+        return {name: MASK if is_secret(hints.get(name)) else part for name, part in value.items()}
+    return value
+
+
 def summarise(arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
     """Return ``name=value, ...`` of a call, masked and at most some hundred characters long."""
     parts = []
     for name, value in arguments.items():
         try:
-            shown = MASK if is_secret(hints.get(name)) else _masking.repr(value)
+            shown = MASK if is_secret(hints.get(name)) else _masking.repr(_masked(value, hints.get(name)))
         except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
             shown = f"<{type(error).__name__} in its repr>"
         parts.append(f"{name}={shown}")
-    text = ", ".join(parts).encode("utf-8", "backslashreplace").decode()
+    text = "".join(part if part.isprintable() else ascii(part)[1:-1] for part in ", ".join(parts))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -39,10 +39,16 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from dispatch_celery.config import Settings, redact_url
-from dispatch_celery.errors import ConfigurationError, DispatchError, StoreUnavailable
+from dispatch_celery.errors import (
+    ConfigurationError,
+    DispatchError,
+    LeadershipLost,
+    ScriptRefused,
+    StoreUnavailable,
+)
 from dispatch_celery.store.scripts import Call, Word
 
-__all__ = ["RedisStore", "ScriptRefused", "Store", "connection_pool"]
+__all__ = ["RedisStore", "Store", "connection_pool", "unavailable_pause"]
 
 _NOT_NOW = (
     "OOM",
@@ -57,17 +63,6 @@ _NOT_NOW = (
     "UNKILLABLE",
 )
 _NOT_NOW_KINDS = (BusyLoadingError, OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
-
-
-class ScriptRefused(DispatchError):
-    """A script's answer ``CODE words``: nothing was changed."""
-
-    code = "script_refused"
-
-    def __init__(self, refusal: str, words: str) -> None:
-        super().__init__(f"{refusal} {words}".strip())
-        self.refusal = refusal
-        self.words = words
 
 
 class Store(Protocol):
@@ -153,6 +148,8 @@ class RedisStore:
         if isinstance(error, (MovedError, AskError, ReadOnlyError)):
             self.close()
             return self._unavailable(error)
+        if first == LeadershipLost.code.upper():
+            return LeadershipLost(f"{rest}: nothing was changed")
         if first in _NOT_NOW or isinstance(error, _NOT_NOW_KINDS):
             return StoreUnavailable(f"the state server at {self.shown_url} refuses for now: {words}")
         return ScriptRefused(first.rstrip(":"), rest)

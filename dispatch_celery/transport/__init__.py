@@ -27,7 +27,7 @@ What happens when
     - *Redis refuses* (out of memory, a failed save, a busy script): claims are tried again each second.
     - *the worker stops*: claims end at once; what no process has begun goes back at once (threads: when they are done).
     - *a message cannot be read*: its bytes go to the sink given to `install`, and only then leave ``unacked``.
-    - *a task runs longer than the visibility timeout*: its lease is refreshed every third of it, and it is not repeated.
+    - *a task runs longer than the visibility timeout*: its score is refreshed each third of it.
 
 Waiting costs nothing: under ``CLIENT TRACKING`` the server pushes a word when a list the worker has looked at changes,
 whoever changed it (`wire`). Two prices are known. Every idle worker is told, and all but one claim in vain, where
@@ -42,4 +42,4 @@ from __future__ import annotations
 from dispatch_celery.transport.deadletters import UndecodableSink
 from dispatch_celery.transport.install import install, installed, uninstall
 
-__all__ = ["UndecodableSink", "install", "installed", "uninstall"]
+__all__ = ["UndecodableSink", "books", "install", "installed", "uninstall"]

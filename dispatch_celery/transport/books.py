@@ -78,15 +78,15 @@ def standing(message: Any) -> tuple[Standing, Any]:
     # Only prefork writes its jobs to pipes, and can be seen not to have. Other pools hold on to what they were given.
     if job is None or not hasattr(job, "_write_to"):
         return Standing.HELD, request
-    untouched = job._write_to is None and job._scheduled_for is None and not job._accepted  # noqa: SLF001
+    untouched = job._write_to is None and job._scheduled_for is None and not job._accepted  # noqa: SLF001 - shown nowhere else
     return Standing.QUEUED if untouched else Standing.SENT, request
 
 
 def withdraw(request: Any) -> None:
     """Take a `Standing.QUEUED` job out of the pool."""
-    request._apply_result().discard()  # noqa: SLF001
+    request._apply_result().discard()  # noqa: SLF001 - shown nowhere else
 
 
 def mark_accepted(request: Any) -> None:
     """Let the pool take a `Standing.SENT` job for accepted, a moment before its process says so."""
-    request._apply_result()._accepted = True  # noqa: SLF001
+    request._apply_result()._accepted = True  # noqa: SLF001 - shown nowhere else

@@ -16,7 +16,6 @@ from kombu.transport import redis as stock
 from kombu.utils.scheduling import priority_cycle
 
 from dispatch_celery.transport import books
-from dispatch_celery.transport.books import Standing
 from dispatch_celery.transport.envelope import Undecodable, decode
 from dispatch_celery.transport.intake import Intake
 from dispatch_celery.transport.ledger import Keys, Ledger, ledger_of
@@ -24,7 +23,7 @@ from dispatch_celery.transport.qos import QoS, Unrecorded
 from dispatch_celery.transport.scripts import load
 from dispatch_celery.transport.wire import Line
 
-__all__ = ["Channel", "SentinelChannel"]
+__all__ = ["Channel"]
 
 # The longest an acknowledgement waits for company.
 _ACK_DELAY: Final = 0.05
@@ -54,13 +53,13 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
         self._flush_set = False
         super().__init__(*args, **kwargs)
         if not self.ack_emulation:  # kombu has put its own class here
-            self.QoS = Unrecorded  # type: ignore[misc]
+            self.QoS = Unrecorded  # type: ignore[misc]  # as kombu does
         self.ledger: Ledger = ledger_of(self._identity(), self._keys())
         self.intake = Intake(self)
 
     # -- clients
 
-    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - as in kombu
         """Return the one client of the pool. kombu makes a new object, 60 microseconds of work, for each command."""
         if asynchronous:  # keeps a connection of its own: never shared
             return super()._create_client(asynchronous=True)
@@ -106,7 +105,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
         """How many messages one event may deliver: all in the event loop, one in ``drain_events``."""
         return None if self._loop() else 1
 
-    def basic_consume(self, queue: str, no_ack: bool, callback: Consumer, *args: Any, **kwargs: Any) -> Any:  # noqa: FBT001
+    def basic_consume(self, queue: str, no_ack: bool, callback: Consumer, *args: Any, **kwargs: Any) -> Any:  # noqa: FBT001 - as kombu
         """Consume from a queue."""
         self._takers[queue] = callback, bool(no_ack)
         result = super().basic_consume(queue, no_ack, callback, *args, **kwargs)
@@ -124,7 +123,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
             self._takers.pop(queue, None)
             self.intake.pause()
             if not self._serving and books.stopping():
-                self._give_back_unstarted()
+                self.qos.give_back_unstarted()
         return result
 
     def taker(self, queue: str) -> tuple[Consumer, bool] | None:
@@ -152,7 +151,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
             if new is not None:
                 cycle.watch(self, new)
 
-    def basic_get(self, queue: str, no_ack: bool = False, **_kwargs: Any) -> Any:  # noqa: FBT001, FBT002
+    def basic_get(self, queue: str, no_ack: bool = False, **_kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - as in kombu
         """Take one message at once, or None. It is recorded in the step that takes it."""
         keys, consumer = self.ledger.keys, uuid.uuid4().hex
         lists = [self.global_keyprefix + self._q_for_pri(queue, step) for step in self.priority_steps]
@@ -255,8 +254,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
             return
         self.closed = self._closing = True
         if self._qos is not None:
-            self._qos._flush()  # noqa: SLF001 - drop what is acknowledged
-            self._keep_begun()
+            self._qos.keep_begun()
             self._qos.abandon()
         self.intake.abandon()
         transport = self.connection
@@ -266,29 +264,6 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
             transport.cycle.discard(self)
             transport.close_channel(self)
 
-    def _keep_begun(self) -> None:
-        """Keep Celery from forgetting the jobs that pool processes may have begun.
-
-        Reconnecting, it drops every job whose process has not said yet that it accepts it. Such a task would run,
-        and nobody would acknowledge it.
-        """
-        for message in self._qos._delivered.values():  # noqa: SLF001
-            standing, request = books.standing(message)
-            if standing is Standing.SENT:
-                books.mark_accepted(request)
-
-    def _give_back_unstarted(self) -> None:
-        """Put back at once what a stopping worker will not begin; kombu does it when the last task has ended."""
-        if self._qos is None:
-            return
-        for tag, message in reversed(list(self._qos._delivered.items())):  # noqa: SLF001
-            standing, request = books.standing(message)
-            if message.acknowledged or standing not in {Standing.DROPPED, Standing.QUEUED}:
-                continue
-            if request is not None:
-                books.withdraw(request)
-            self._qos.give_back(tag)
-
     def _after_fork(self) -> None:
         self._client = self._plain = None
         self.intake.claims.after_fork()
@@ -297,7 +272,3 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
     def _loop(self) -> Any:
         """Return the event loop this channel is driven by, or None."""
         return self.connection.loop if self.connection else None
-
-
-class SentinelChannel(Channel, stock.SentinelChannel):  # type: ignore[misc]  # kombu is untyped
-    """The same by way of Redis Sentinel."""

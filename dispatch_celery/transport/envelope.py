@@ -55,13 +55,13 @@ def decode(channel: Any, raw: bytes, tag: str, queue: str) -> Any:
 def decode_entry(entry: bytes) -> tuple[str, bytes]:
     """Return the queue and the raw message of an entry of ``unacked`` that cannot be restored."""
     raw, _, key = entry[1:-1].rsplit(b", ", 2) if entry.count(b", ") >= 2 else (entry, b"", b'""')
+    queue = key.decode(errors="replace").strip('"')
     try:
-        queue = str(json.loads(key))
         payload = json.loads(raw)
         if MARK in (payload.get("headers") or {}):
             raw = _original(payload)
     except Exception:  # noqa: BLE001 - it is here because it cannot be read; its bytes are kept as they are
-        queue = key.decode(errors="replace")
+        return queue, raw
     return queue, raw
 
 

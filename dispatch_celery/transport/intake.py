@@ -129,7 +129,7 @@ class Intake:
         ledger = self._channel.ledger
         unseen = [message.tag for message in self.buffer] + [letter.tag for letter in self.parking.letters]
         self.buffer.clear()
-        for tag in filter(None, unseen):
+        for tag in reversed([tag for tag in unseen if tag]):
             ledger.forget(tag)
             ledger.orphans.append(tag)
 
@@ -145,5 +145,5 @@ class Intake:
         try:
             load("giveback").call(self._channel.plain_client, keys, pairs)
         except BaseException:
-            ledger.orphans.extend(message.tag for message in messages if message.tag)
+            ledger.orphans.extend(message.tag for message in reversed(messages) if message.tag)
             raise

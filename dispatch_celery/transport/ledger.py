@@ -153,7 +153,7 @@ class Ledger:
             name, tags = json.loads(last)
             if name == claim:
                 logger.warning("giving back %d messages of a claim whose answer was lost", len(tags))
-                self.orphans.extend(tags)
+                self.orphans.extend(reversed(tags))  # the oldest is put back last, and comes out first
 
 
 _books: dict[tuple[object, ...], Ledger] = {}

@@ -17,6 +17,8 @@ from typing import Any
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 
+from dispatch_celery.transport import books
+from dispatch_celery.transport.books import Standing
 from dispatch_celery.transport.deadletters import current_sink
 from dispatch_celery.transport.envelope import decode_entry
 
@@ -57,7 +59,7 @@ class QoS(stock.QoS):  # type: ignore[misc]  # kombu is untyped
         else:
             self.restore_by_tag(delivery_tag, leftmost=True)
 
-    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - as in kombu
         """Put an unacknowledged message back into its queue; an unreadable one becomes a dead letter."""
         try:
             super().restore_by_tag(tag, client, leftmost)
@@ -91,6 +93,7 @@ class QoS(stock.QoS):  # type: ignore[misc]  # kombu is untyped
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
+        self.channel.ledger.touch(self.channel.plain_client)
         with self.channel.conn_or_acquire() as client:
             seconds, micros = client.time()
             limit = seconds + micros / 1e6 - self.visibility_timeout
@@ -103,6 +106,29 @@ class QoS(stock.QoS):  # type: ignore[misc]  # kombu is untyped
                         self.restore_by_tag(tag, client)
             except stock.MutexHeld:
                 pass
+
+    def keep_begun(self) -> None:
+        """Keep Celery from forgetting the jobs that pool processes may have begun.
+
+        Reconnecting, it drops every job whose process has not said yet that it accepts it. Such a task would run,
+        and nobody would acknowledge it.
+        """
+        self._flush()
+        for message in self._delivered.values():
+            standing, request = books.standing(message)
+            if standing is Standing.SENT:
+                books.mark_accepted(request)
+
+    def give_back_unstarted(self) -> None:
+        """Put back at once what a stopping worker will not begin; kombu does it when the last task has ended."""
+        self._flush()
+        for tag, message in reversed(list(self._delivered.items())):
+            standing, request = books.standing(message)
+            if message.acknowledged or standing not in {Standing.DROPPED, Standing.QUEUED}:
+                continue
+            if request is not None:
+                books.withdraw(request)
+            self.give_back(tag)
 
     def abandon(self) -> None:
         """Forget everything without a word to the broker: the connection is lost, not the messages."""
@@ -135,9 +161,11 @@ class Unrecorded(virtual.QoS):  # type: ignore[misc]  # kombu is untyped
         """How many messages are delivered and not acknowledged."""
         return len(self._delivered) - len(self._dirty)
 
-    def give_back(self, tag: str) -> None:
-        """Put one delivered message back."""
-        self.channel._restore(self._delivered.pop(tag))  # noqa: SLF001 - kombu's name for it
+    def keep_begun(self) -> None:
+        """Nothing: nobody acknowledges to a record."""
+
+    def give_back_unstarted(self) -> None:
+        """Nothing: closing puts it back."""
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: there is no record to restore from."""

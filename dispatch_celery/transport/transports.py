@@ -6,7 +6,7 @@ from typing import Any
 
 from kombu.transport import redis as stock
 
-from dispatch_celery.transport.channel import Channel, SentinelChannel
+from dispatch_celery.transport.channel import Channel
 from dispatch_celery.transport.poller import Poller
 
 __all__ = ["SentinelTransport", "Transport"]
@@ -39,6 +39,10 @@ class Transport(stock.Transport):  # type: ignore[misc]  # kombu is untyped
         self._avail_channels.clear()
         self.channels.clear()
         self.cycle.close()
+
+
+class SentinelChannel(Channel, stock.SentinelChannel):  # type: ignore[misc]  # kombu is untyped
+    """Our channel by way of Redis Sentinel."""
 
 
 class SentinelTransport(Transport, stock.SentinelTransport):  # type: ignore[misc]  # kombu is untyped

@@ -67,7 +67,7 @@ class Line:
     @property
     def socket(self) -> Any:
         """The socket, to be polled."""
-        return self.connection._sock  # noqa: SLF001
+        return self.connection._sock  # noqa: SLF001 - as in kombu
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""

@@ -27,7 +27,7 @@ from dispatch_celery.worker.lifeline import Lifeline
 from dispatch_celery.worker.overseer import SOFT_SIGNAL
 from dispatch_celery.worker.page import Page, PageSeat
 
-__all__ = ["AttemptTimeout", "WorkerHost", "install_steps"]
+__all__ = ["AttemptTimeout", "WorkerHost", "exit_now", "install_steps"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery shi
         self.threads: list[threading.Thread] = []
 
     def create(self, worker: Any) -> Any:
+        """Make the shared page, before the pool forks."""
         children = _has_children(worker)
         self.page = Page(_slots(worker))
         self.seat = PageSeat(self.page)
@@ -87,6 +88,7 @@ class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery shi
         return self
 
     def start(self, worker: Any) -> None:
+        """Register, then start the threads: the pool runs, and the consumer does not yet."""
         host = self.host
         self.lifeline = lifeline = host.enter_worker(self.page, worker, children=self.children)
         _when_server_answers(host.check)
@@ -111,6 +113,7 @@ class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery shi
         self._end()
 
     def terminate(self, worker: Any) -> None:
+        """Stop at once: what runs is ended and released."""
         if self.lifeline is not None:
             self.lifeline.drain(0)
             self.stop(worker)

@@ -17,7 +17,7 @@ from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["Finding", "check_celery", "check_server", "refuse_unsafe"]
+__all__ = ["Finding", "check_celery", "check_server", "refuse_unsafe", "server_version"]
 
 _REDIS: Final = (7, 0)
 _VALKEY: Final = (7, 2)

@@ -46,7 +46,7 @@ from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope, restored
 from dispatch_celery.store.client import unavailable_pause
 
-__all__ = ["Execution", "Executor", "Released"]
+__all__ = ["Execution", "Executor", "Released", "give_back"]
 
 logger = logging.getLogger(__name__)
 

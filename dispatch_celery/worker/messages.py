@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dispatch_celery.errors import InvalidId
+from dispatch_celery.errors import ConfigurationError, InvalidId
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef, WakeUp
+from dispatch_celery.jobs.options import check_queue
 
 __all__ = ["HEADER", "celery_id", "embed_of", "headers_of", "ref_of"]
 
 HEADER: Final = "dispatch"
+_PRIORITIES: Final = frozenset("0123456789")
 
 
 def celery_id(wakeup: WakeUp) -> str:
@@ -28,7 +30,8 @@ def headers_of(wakeup: WakeUp, origin: str) -> dict[str, Any]:
     spec, ref = wakeup.spec, wakeup.ref
     task_id = celery_id(wakeup)
     canvas: Mapping[str, Any] = spec.get("canvas", {})
-    headers: dict[str, Any] = {
+    headers: dict[str, Any] = dict(spec.get("headers", {}))
+    headers |= {
         "lang": "py",
         "task": ref.name,
         "id": task_id,
@@ -50,7 +53,6 @@ def headers_of(wakeup: WakeUp, origin: str) -> dict[str, Any]:
         "stamps": {},
         HEADER: f"{ref.id} {ref.lane}",
     }
-    headers.update(spec.get("headers", {}))
     return headers
 
 
@@ -68,8 +70,9 @@ def ref_of(name: str, header: Any) -> JobRef | None:
     queue, _, priority = lane.rpartition(":")
     try:
         parsed = JobId.parse(job_id)
-    except InvalidId:
+        check_queue(queue)
+    except (InvalidId, ConfigurationError):
         return None
-    if not queue or not priority.isdigit():
+    if priority not in _PRIORITIES:
         return None
     return JobRef(id=parsed, name=name, queue=queue, priority=int(priority))

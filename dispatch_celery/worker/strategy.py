@@ -96,7 +96,7 @@ def _content(message: Any, body: Any) -> tuple[tuple[Any, ...], dict[str, Any], 
         else:
             (args, kwargs, embed), headers, _, _ = hybrid_to_proto2(message, message.payload)
         return tuple(args), dict(kwargs), dict(embed or {}), dict(headers or {})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - see above
         raise PayloadError(f"the message cannot be read: {type(error).__name__}: {str(error)[:200]}") from None
 
 

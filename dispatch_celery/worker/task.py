@@ -27,7 +27,7 @@ from dispatch_celery.jobs.options import JobOptions
 from dispatch_celery.jobs.summary import summarise
 from dispatch_celery.worker.tracing import Tracing
 
-__all__ = ["Engine", "Job", "JobTask", "job_id_of", "register_task"]
+__all__ = ["Engine", "Job", "JobTask", "catalogue_entry", "job_id_of", "lenient_call", "register_task"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)

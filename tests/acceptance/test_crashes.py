@@ -1,4 +1,4 @@
-"""Processes that die, stop, and come back: nothing is lost, nothing is recorded twice (F-01 to F-14 of the fault matrix)."""
+"""Processes that die, stop, and come back: nothing is lost, nothing recorded twice (F-01 to F-14)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from dispatch_celery import JobFailed, JobState
-
 from tests.support.eventually import eventually
 from tests.support.history import check_history
 from tests.support.workers import Fleet
@@ -19,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 @pytest.mark.parametrize("how", ["kill", "exit", "segfault", "memory"])
 def test_a_dead_pool_process_costs_no_attempt(how: str, shop: Fleet) -> None:
-    """F-01, F-11: a child that is killed, exits, crashes or runs out of memory is recovered at once, and counted as a crash."""
+    """F-01, F-11: a child that is killed, exits or runs out of memory is recovered at once, counted as a crash."""
     shop.start()
     handle = shop.shop.die.enqueue(how, how, 1)
 
@@ -51,7 +50,9 @@ def test_poison_is_dead_lettered_while_others_go_on(shop: Fleet) -> None:
     check_history(shop)
 
 
-@pytest.mark.parametrize("pool", [("-c", "2"), ("-P", "threads", "-c", "2"), ("-P", "solo",), ("-P", "gevent", "-c", "4")])
+@pytest.mark.parametrize(
+    "pool", [("-c", "2"), ("-P", "threads", "-c", "2"), ("-P", "solo"), ("-P", "gevent", "-c", "4")]
+)
 def test_a_killed_worker_loses_nothing(pool: tuple[str, ...], shop: Fleet) -> None:
     """F-02, F-57: what a killed worker held runs elsewhere, also when it was the leader, in every pool."""
     first = shop.start("w1", *pool)

@@ -10,7 +10,6 @@ from dispatch_celery import JobState
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
-
 from tests.support.eventually import eventually
 from tests.support.history import check_history
 from tests.support.workers import Fleet
@@ -83,7 +82,7 @@ def test_an_unknown_name_is_dead_lettered_and_revived(shop: Fleet) -> None:
 
 
 def _raw(shop: Fleet, job_id: str) -> dict[str, bytes]:
-    records = shop.shop.dispatch.jobs._records  # noqa: SLF001 - the stored field is what is asked for
+    records = shop.shop.dispatch.jobs._records
     return records.raw(job_id)
 
 

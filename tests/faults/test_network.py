@@ -9,7 +9,6 @@ import pytest
 
 from dispatch_celery import JobState
 from dispatch_celery.store.embedded import EmbeddedServer
-
 from tests.support.eventually import eventually
 from tests.support.history import check_history
 from tests.support.proxy import Proxy

@@ -207,7 +207,7 @@ def test_a_busy_server_fails_no_job(doomed: Fleet, killable_server: EmbeddedServ
 
 
 def test_a_full_server_refuses_new_jobs_and_ends_old_ones(doomed: Fleet, killable_server: EmbeddedServer) -> None:
-    """F-28: without memory callers are told "not now", running jobs can still record their end, and all goes on after."""
+    """F-28: without memory callers are told "not now", running jobs still record their end, and all goes on."""
     doomed.start()
     handles = doomed.shop.nap.enqueue_many([(f"m{n}", 1.0) for n in range(2)])
     eventually(lambda: doomed.effects("m0") and doomed.effects("m1"), what="both run")

@@ -51,9 +51,12 @@ def test_the_state_lives_on_a_cluster(cluster: str, namespace: str, server_url: 
 
 def test_a_sentinel_url_finds_its_server(namespace: str, server_url: str, tmp_path: Path) -> None:
     """A Sentinel names the server that holds the state."""
-    with EmbeddedServer(append_only=False) as server, sentinel_beside(server, tmp_path) as url:
-        with fleet(namespace, server_url, tmp_path, state=url) as shop:
-            _a_day(shop)
+    with (
+        EmbeddedServer(append_only=False) as server,
+        sentinel_beside(server, tmp_path) as url,
+        fleet(namespace, server_url, tmp_path, state=url) as shop,
+    ):
+        _a_day(shop)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(names)
--- INCLUDE  clock
+-- INCLUDE  clock relieve
 local now = clock(A.now)
 local last = REST - 1 + 2 * tonumber(A.field_count)
+relieve(K.workers)
 redis.call('ZADD', K.workers, now + tonumber(A.lease), A.id)
 redis.call('HSET', K.worker, 'registered_at', now, 'state', 'active', unpack(ARGV, REST, last))
 for n = last + 1, #ARGV, 2 do

@@ -7,9 +7,10 @@
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(log n + held)
--- INCLUDE  clock
+-- INCLUDE  clock relieve
 local now = clock(A.now)
 if not redis.call('ZSCORE', K.workers, A.id) then return {'LOST', string.format('%.0f', now)} end
+relieve(K.workers)
 redis.call('ZADD', K.workers, now + tonumber(A.lease), A.id)
 redis.call('HSET', K.worker, 'seen_at', now, 'state', A.state)
 

@@ -6,8 +6,9 @@
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(log n)
--- INCLUDE  clock
+-- INCLUDE  clock relieve
 local until_at = clock(A.now) + tonumber(A.cut)
+relieve(K.workers)
 local leader = redis.call('HMGET', K.leader, 'id', 'until')
 if leader[1] == A.id and tonumber(leader[2]) > until_at then redis.call('HSET', K.leader, 'until', until_at) end
 local lease = redis.call('ZSCORE', K.workers, A.id)

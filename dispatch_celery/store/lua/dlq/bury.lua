@@ -7,6 +7,7 @@
 -- COST     O(log n)
 -- INCLUDE  clock journal
 local now = clock(A.now)
+if redis.call('EXISTS', K.raw) == 1 then return {'DONE', string.format('%.0f', now)} end
 redis.call('HSET', K.raw, 'received_at', now, unpack(ARGV, REST))
 redis.call('ZADD', K.dead, now, A.id)
 redis.call('ZADD', K.expiry, now + tonumber(A.retain), A.id)

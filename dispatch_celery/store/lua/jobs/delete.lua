@@ -1,6 +1,6 @@
 -- PURPOSE  Deletes the record of an ended job, and everything that names it.
--- KEYS     record from_state from_name scope dead unknown expiry leader journal
--- ARGV     now journal id expected term force
+-- KEYS     record from_state from_name scope dead unknown expiry leader idempotency journal
+-- ARGV     now journal id expected term force keyed retain_key
 --          force: 1 to delete it before its retention has passed.
 -- RETURNS  DONE | STATE state
 -- ERRORS   LEADERSHIP_LOST
@@ -10,7 +10,7 @@
 local now = clock(A.now)
 local lost = reigns(A.term)
 if lost then return lost end
-local state = redis.call('HGET', K.record, 'state')
+local state, created = unpack(redis.call('HMGET', K.record, 'state', 'created_at'))
 if not state then
   redis.call('ZREM', K.expiry, A.id)
   return {'STATE', 'missing'}
@@ -27,5 +27,11 @@ redis.call('ZREM', K.scope, A.id)
 redis.call('ZREM', K.dead, A.id)
 redis.call('ZREM', K.unknown, A.id)
 redis.call('ZREM', K.expiry, A.id)
+if A.keyed == '1' then
+  local first = redis.call('GET', K.idempotency)
+  if first and string.match(first, '^(%S+)') == A.id then
+    redis.call('PEXPIREAT', K.idempotency, string.format('%.0f', math.max(now, created + A.retain_key)))
+  end
+end
 journal('dispatch.job.deleted', A.id, state, 'gone', '')
 return {'DONE'}

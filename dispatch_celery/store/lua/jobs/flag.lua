@@ -9,6 +9,7 @@
 -- INCLUDE  none
 local seen = redis.call('HMGET', K.record, 'state', 'holder', 'token')
 if seen[1] ~= 'running' or seen[2] ~= A.holder then return {'STATE', seen[1] or 'missing', seen[2] or ''} end
+redis.call('HDEL', K.held, '')  -- a removal first: a full server then accepts the rest
 redis.call('HSETNX', K.record, 'cancel', A.reason)
 local holding = redis.call('HGET', K.held, A.id)
 if holding and not string.find(holding, ' cancel', 1, true) then redis.call('HSET', K.held, A.id, holding .. ' cancel') end

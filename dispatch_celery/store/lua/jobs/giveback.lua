@@ -6,7 +6,7 @@
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(log n)
--- INCLUDE  clock
+-- INCLUDE  clock relieve
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'wake', 'unknown_since')
 if seen[1] ~= 'pending' then return {'LEFTOVER', seen[1] or 'missing'} end
@@ -14,6 +14,7 @@ local since = tonumber(seen[3]) or now
 local known = tonumber(redis.call('ZSCORE', K.known, A.name) or 0)
 if known > since then since = known end
 if now - since >= tonumber(A.grace) then return {'ABANDON', string.format('%.0f', since)} end
+relieve(K.lane)
 if not seen[3] then redis.call('HSET', K.record, 'unknown_since', now) end
 redis.call('ZADD', K.marks, now + tonumber(A.pause), A.id .. ':' .. seen[2])
 redis.call('ZADD', K.lane, now + tonumber(A.pause), A.id)

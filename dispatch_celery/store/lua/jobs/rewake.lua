@@ -6,7 +6,7 @@
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS none
 -- COST     O(log n)
--- INCLUDE  clock term
+-- INCLUDE  clock term relieve
 local lost = reigns(A.term)
 if lost then return lost end
 local now = clock(A.now)
@@ -17,6 +17,7 @@ if seen[1] ~= 'pending' then
 end
 local published = redis.call('ZSCORE', K.lane, A.id)
 if published and tonumber(published) ~= tonumber(A.published) then return {'LEFTOVER', 'pending'} end
+relieve(K.lane)
 redis.call('ZADD', K.lane, now, A.id)
 redis.call('ZADD', K.marks, now + tonumber(A.grace), A.id .. ':' .. seen[2])
 redis.call('HINCRBY', K.record, 'publishes', 1)

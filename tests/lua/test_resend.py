@@ -1,0 +1,273 @@
+"""Every script can be sent twice with one effect, and to a server that has lost its scripts (ARCHITECTURE 1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from dispatch_celery.errors import StoreUnavailable
+from dispatch_celery.ids import DeadLetterId, WorkerId
+from dispatch_celery.jobs.model import JobState
+from dispatch_celery.store.client import RedisStore, Store
+from dispatch_celery.store.scripts import Call, all_scripts
+from tests.lua.world import ENDS, ERROR, START, World
+
+Act = Callable[[], Any]
+
+
+@dataclass
+class Case:
+    """A script, how to come to where it is called, and what it answers the first and the second time."""
+
+    script: str
+    prepare: Callable[[World], Act]
+    first: Any
+    second: Any
+    note: str = ""
+
+
+def _enqueue(world: World, **options: Any) -> Act:
+    job = world.job(**options)
+    return lambda: world.jobs.enqueue([job])[0][0]
+
+
+def _claim(world: World) -> Act:
+    ref, worker = world.enqueue(), world.register()
+    return lambda: world.jobs.claim(ref, holder=worker, nonce="n", pid=1)[0]
+
+
+def _end(verb: str) -> Callable[[World], Act]:
+    def prepare(world: World) -> Act:
+        held = world.running()
+        return lambda: world.end(verb, held).verdict
+
+    return prepare
+
+
+def _cancel(state: str) -> Callable[[World], Act]:
+    def prepare(world: World) -> Act:
+        ref = world.at(state, key="k")
+        return lambda: world.jobs.cancel(ref, JobState(state), "x").verdict
+
+    return prepare
+
+
+def _flag(world: World) -> Act:
+    held = world.running()
+    return lambda: world.jobs.flag(held.ref, held.holder, "x").verdict
+
+
+def _reopen(world: World) -> Act:
+    ref = world.at("failed", key="k")
+    return lambda: world.jobs.reopen(ref).verdict
+
+
+def _delete(world: World) -> Act:
+    ref = world.at("completed")
+    return lambda: world.jobs.delete(ref, JobState.COMPLETED, force=True).verdict
+
+
+def _progress(world: World) -> Act:
+    held = world.running()
+    return lambda: world.jobs.progress(held.ref.id, held.token, "{}").verdict
+
+
+def _unhold(world: World) -> Act:
+    held, other = world.running(), world.register()
+    world.ask("HSET", world.keys.held(other), held.ref.id, "1 0.old")
+    return lambda: world.jobs.unhold(held.ref.id, other, "1 0.old").verdict
+
+
+def _due(world: World) -> Act:
+    world.at("scheduled")
+    return lambda: world.jobs.due(world.keys.timers, 5)[0]
+
+
+def _promote(world: World) -> Act:
+    ref = world.at("scheduled")
+    world.passes(10_000)
+    return lambda: world.jobs.promote([(ref, JobState.SCHEDULED)])[0].verdict
+
+
+def _rewake(world: World) -> Act:
+    ref = world.enqueue()
+    world.passes(5_000)
+    return lambda: world.jobs.rewake(ref, str(START)).verdict
+
+
+def _give_back(world: World) -> Act:
+    ref = world.enqueue()
+    return lambda: world.jobs.give_back(ref, pause=1_000).verdict
+
+
+def _abandon(world: World) -> Act:
+    ref = world.enqueue(key="k")
+    return lambda: world.jobs.abandon(ref, error=ERROR, reason="unknown").verdict
+
+
+def _tidy(world: World) -> Act:
+    ref = world.at("running")
+    return lambda: world.jobs.tidy(ref.lane)
+
+
+def _bury(world: World) -> Act:
+    letter = DeadLetterId.mint()
+    return lambda: world.letters.bury(b"raw", queue="q", reason="r", dead_letter_id=letter) == letter
+
+
+def _unbury(world: World) -> Act:
+    letter = world.letters.bury(b"raw", queue="q", reason="r")
+    return lambda: world.jobs.unbury(letter)
+
+
+def _replay(world: World) -> Act:
+    dead, new = world.at("failed"), world.job(scope="a/b")
+    return lambda: world.letters.replay(dead.id, new).verdict
+
+
+def _register(world: World) -> Act:
+    worker = WorkerId.mint()
+    return lambda: world.cluster.register(worker, {"pid": 1}, {"mail": "{}"})
+
+
+def _renew(world: World) -> Act:
+    worker = world.register()
+    return lambda: world.renew(worker, volunteer=True).term  # type: ignore[union-attr]  # it is registered
+
+
+def _depart(world: World, *, holding: bool = False) -> Act:
+    worker = world.running().holder if holding else world.leader()[0]
+    return lambda: world.cluster.depart(worker)
+
+
+def _suspect(world: World) -> Act:
+    worker, _ = world.leader()
+    return lambda: world.cluster.suspect(worker, 1_000)
+
+
+def _condemn(world: World) -> Act:
+    world.register()
+    world.passes(60_000)
+    return lambda: len(world.cluster.condemn())
+
+
+def _spare(world: World) -> Act:
+    world.register()
+    world.passes(60_000)
+    return world.cluster.spare
+
+
+def _forget(world: World) -> Act:
+    held = world.running()
+    world.cluster.depart(held.holder)
+    world.end("complete", held)
+    return lambda: world.cluster.forget(held.holder)
+
+
+CASES = [
+    Case("jobs/enqueue", _enqueue, "CREATED", "REPEATED"),
+    Case("jobs/enqueue", lambda world: _enqueue(world, key="k", scope="a/b"), "CREATED", "REPEATED", "keyed"),
+    Case("jobs/enqueue", lambda world: _enqueue(world, delay=5_000), "CREATED", "REPEATED", "for later"),
+    Case("jobs/claim", _claim, "CLAIMED", "CLAIMED"),
+    *(Case(f"jobs/{verb}", _end(verb), "DONE", "REPEATED") for verb in ENDS),
+    *(Case("jobs/cancel", _cancel(state), "DONE", "STATE", state) for state in ("scheduled", "pending", "retrying")),
+    Case("jobs/flag", _flag, "ASKED", "ASKED"),
+    Case("jobs/reopen", _reopen, "READY", "STATE"),
+    Case("jobs/delete", _delete, "DONE", "STATE"),
+    Case("jobs/progress", _progress, "DONE", "DONE"),
+    Case("jobs/unhold", _unhold, "DONE", "DONE"),
+    Case("jobs/due", _due, 10_000, 10_000),
+    Case("jobs/promote", _promote, "READY", "LEFTOVER"),
+    Case("jobs/rewake", _rewake, "READY", "LEFTOVER"),
+    Case("jobs/giveback", _give_back, "WAITING", "WAITING"),
+    Case("jobs/abandon", _abandon, "DONE", "STATE"),
+    Case("jobs/tidy", _tidy, None, None),
+    Case("dlq/bury", _bury, True, True),
+    Case("dlq/unbury", _unbury, True, False),
+    Case("dlq/replay", _replay, "CREATED", "EXISTING"),
+    Case("cluster/register", _register, START, START),
+    Case("cluster/renew", _renew, "1.n", "1.n"),
+    Case("cluster/depart", _depart, True, True),
+    Case("cluster/depart", lambda world: _depart(world, holding=True), False, False, "holding"),
+    Case("cluster/suspect", _suspect, None, None),
+    Case("cluster/condemn", _condemn, 1, 1),
+    Case("cluster/spare", _spare, 1, 1),
+    Case("cluster/forget", _forget, True, True),
+]
+
+
+def _named(case: Case) -> str:
+    return f"{case.script} {case.note}".strip()
+
+
+class LosesReplies:
+    """A port that loses the reply of a trip when it is told to."""
+
+    def __init__(self, port: Store) -> None:
+        self.port = port
+        self.loses = False
+
+    def execute(self, calls: Sequence[Call]) -> list[Any]:
+        """Send, and perhaps forget the answer."""
+        replies = self.port.execute(calls)
+        if self.loses:
+            self.loses = False
+            raise StoreUnavailable("the reply was lost")
+        return replies
+
+
+def test_every_script_is_among_the_cases() -> None:
+    """A new script is sent twice here, too."""
+    assert {case.script for case in CASES} == {script.name for script in all_scripts()}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=_named(case)) for case in CASES],
+)
+def test_a_script_sent_twice_has_one_effect(world: World, case: Case) -> None:
+    """The first answer, then the stated second one, and the same state after both."""
+    act = case.prepare(world)
+    assert act() == case.first
+    after = world.dump()
+
+    assert act() == case.second
+    assert world.dump() == after
+
+
+@pytest.mark.parametrize("case", CASES, ids=_named)
+def test_a_lost_reply_is_asked_for_again(store: RedisStore, namespace: str, case: Case) -> None:
+    """Whoever gets no answer sends the same again, and gets the answer of a second time."""
+    port = LosesReplies(store)
+    world = World(port, namespace)
+    act = case.prepare(world)
+
+    port.loses = True
+    with pytest.raises(StoreUnavailable, match="the reply was lost"):
+        act()
+
+    assert act() == case.second
+    assert world.problems() == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=_named)
+def test_a_server_that_lost_its_scripts_is_sent_their_text(world: World, case: Case) -> None:
+    """After SCRIPT FLUSH the answer is the same as ever."""
+    act = case.prepare(world)
+    world.ask("SCRIPT", "FLUSH")
+
+    assert act() == case.first
+    assert world.problems() == []
+
+
+def test_a_batch_survives_the_loss_of_scripts(world: World) -> None:
+    """Messages that went before their jobs are swept: the marks stay."""
+    jobs = [world.job() for _ in range(3)]
+    riders = {job.ref.id: [Call.command("PING"), world.jobs.clear_mark(job.ref.id, "1")] for job in jobs}
+    world.ask("SCRIPT", "FLUSH")
+
+    assert [answer[0] for answer in world.jobs.enqueue(jobs, riders)] == ["CREATED"] * 3
+    assert world.dump().ordered["marks"].keys() == {f"{job.ref.id}:1" for job in jobs}

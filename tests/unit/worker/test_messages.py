@@ -1,0 +1,104 @@
+"""The header that makes a message a wake-up: ours is read, anything else is not ours and harms nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dispatch_celery.ids import JobId, RunId
+from dispatch_celery.jobs.model import JobRef, WakeUp
+from dispatch_celery.worker.messages import HEADER, celery_id, embed_of, headers_of, ref_of
+
+JOB = JobId.adopt("one")
+
+
+@pytest.mark.parametrize(("queue", "priority"), [("q", 0), ("mail", 9), ("a:b", 3), ("größe", 1)])
+def test_a_header_names_its_job(queue: str, priority: int) -> None:
+    """What is written is read again."""
+    ref = JobRef(id=JOB, name="shop.job", queue=queue, priority=priority)
+    header = headers_of(WakeUp(ref=ref, wake="1"), "me")[HEADER]
+
+    assert ref_of("shop.job", header) == ref
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        5,
+        b"bytes",
+        ["list"],
+        {"a": 1},
+        True,
+        "",
+        " ",
+        str(JOB),
+        f"{JOB} ",
+        f"{JOB} q",
+        f"{JOB} q:",
+        f"{JOB} :3",
+        f"{JOB} q:-1",
+        f"{JOB} q:1.0",
+        f"{JOB} q: 1",
+        f"{JOB} q:x",
+        f" {JOB} q:1",
+        f"{JOB}\0 q:1",
+        f"{RunId.adopt('one')} q:1",
+        "job_x q:1",
+        "x" * 1_000_000,
+        "\ud800 q:1",
+    ],
+    ids=lambda header: repr(header)[-30:],
+)
+def test_a_header_that_is_not_ours_is_no_wake_up(header: Any) -> None:
+    """Hostile headers are answered with None, never with an exception."""
+    assert ref_of("shop.job", header) is None
+
+
+@pytest.mark.parametrize("header", [f"{JOB} q:\u00b2", f"{JOB} q:{'9' * 5_000}"], ids=["superscript", "5,000 digits"])
+def test_a_hostile_priority_is_no_wake_up(header: str) -> None:
+    """One such message must not end the worker's main process, where it is read."""
+    assert ref_of("shop.job", header) is None
+
+
+@pytest.mark.parametrize(
+    "header", [f"{JOB} q:99", f"{JOB} q:\u0663", f"{JOB} a b:1", f"{JOB} \ud800:1", f"{JOB} a\n:1"]
+)
+def test_a_lane_that_cannot_be_is_no_wake_up(header: str) -> None:
+    """Queues and priorities are held to the rules of enqueue; a lone surrogate could not even be sent."""
+    assert ref_of("shop.job", header) is None
+
+
+def test_a_wake_up_is_an_ordinary_task_message() -> None:
+    """Protocol 2, without arguments, with what people look at."""
+    ref = JobRef(id=JOB, name="shop.job", queue="q")
+    headers = headers_of(WakeUp(ref=ref, wake="1", spec={"summary": "n=3"}, attempt=2), "me@host")
+
+    assert (headers["task"], headers["id"], headers["root_id"], headers["retries"]) == ("shop.job", JOB, JOB, 1)
+    assert (headers["argsrepr"], headers["kwargsrepr"], headers["origin"]) == ("()", "{n=3}", "me@host")
+    assert (headers["eta"], headers["expires"]) == (None, None)
+
+
+def test_foreign_ids_headers_and_hand_overs_travel() -> None:
+    """What a Celery caller chose comes back in the message."""
+    canvas = {"group_id": "g", "group_index": 1, "root_id": "r", "parent_id": "p", "chain": ["c"], "callbacks": ["cb"]}
+    spec = {"celery_id": "foreign", "headers": {"trace": "t"}, "canvas": canvas}
+    wakeup = WakeUp(ref=JobRef(id=JOB, name="shop.job", queue="q"), wake="1", spec=spec)
+
+    headers = headers_of(wakeup, "me")
+
+    assert celery_id(wakeup) == headers["id"] == "foreign"
+    assert (headers["trace"], headers["group"], headers["root_id"], headers["parent_id"]) == ("t", "g", "r", "p")
+    assert embed_of(wakeup) == {"callbacks": ["cb"], "errbacks": None, "chain": ["c"], "chord": None}
+
+
+def test_a_callers_headers_do_not_replace_ours() -> None:
+    """A custom header is carried beside the ones the worker depends on."""
+    wakeup = WakeUp(
+        ref=JobRef(id=JOB, name="shop.job", queue="q"), wake="1", spec={"headers": {HEADER: "x", "task": "y"}}
+    )
+    headers = headers_of(wakeup, "me")
+
+    assert ref_of("shop.job", headers[HEADER]) == wakeup.ref
+    assert headers["task"] == "shop.job"
