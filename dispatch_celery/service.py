@@ -62,11 +62,11 @@ class Pace:
 
     def _run(self, name: str, service: Service) -> int:
         try:
-            pause = service.run_once()
+            pause = min(max(int(service.run_once()), 0), self._longest)
         except Exception as error:  # noqa: BLE001 - a duty must not end the others
             failures = self._failures[name] = self._failures[name] + 1
             if failures == 1:
                 logger.warning("%s failed and will be tried again: %s: %s", name, type(error).__name__, error)
             return int(min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE))
         self._failures[name] = 0
-        return min(max(pause, 0), self._longest)
+        return pause

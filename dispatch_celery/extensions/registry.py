@@ -41,16 +41,14 @@ class ExtensionRegistry:
         for extension in self._extensions:
             method = getattr(extension, hook, None)
             if method is not None:
-                self._call(method, subject, carried)
+                self._call(method, f"{type(extension).__name__}.{hook}", subject, carried)
 
-    def _call(self, method: Any, subject: dict[str, Any], carried: dict[str, Any]) -> None:
-        arguments = {
-            name: value for name, value in carried.items() if name != "attempt" or "retrying" in method.__name__
-        }
+    def _call(self, method: Any, hook: str, subject: dict[str, Any], carried: dict[str, Any]) -> None:
+        arguments = {name: value for name, value in carried.items() if name != "attempt" or "retrying" in hook}
         try:
             method(**subject, **arguments)
         except Exception:
-            logger.exception("the hook %s.%s failed", type(method.__self__).__name__, method.__name__)
+            logger.exception("the hook %s failed", hook)
 
     @staticmethod
     def _log(moment: str, ref: JobRef | None, facts: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dispatch_celery.errors import Fenced, NotInJob, PayloadError
+from dispatch_celery.errors import Fenced, NotInJob, PayloadError, StoreUnavailable
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.jobs.store import JobStore
@@ -62,7 +62,7 @@ class JobContext:
         return self.is_cancelled()
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Record how far this attempt has come; one round trip.
+        """Record how far this attempt has come; one round trip. Skipped while the server does not answer.
 
         Raises:
             Fenced: another worker holds the job now; let it pass.
@@ -73,7 +73,11 @@ class JobContext:
             text = json.dumps({"done": done, "total": total, "message": message[:500]}, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise PayloadError(f"progress({done!r}, {total!r}): {error}") from None
-        if self.store.progress(self.id, self.claim, text).verdict == "FENCED":
+        try:
+            verdict = self.store.progress(self.id, self.claim, text).verdict
+        except StoreUnavailable:
+            return  # progress is for people: it must not use up an attempt
+        if verdict == "FENCED":
             raise Fenced(f"{self.id} is no longer held under token {self.token}")
 
 

@@ -13,16 +13,15 @@ from typing import Any, Final, Protocol
 
 from celery import bootsteps
 
-from dispatch_celery.errors import StoreUnavailable
+from dispatch_celery.errors import DispatchError
 from dispatch_celery.jobs.model import JobRef
-from dispatch_celery.worker.messages import HEADER, ref_of
+from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 
 __all__ = ["guard_step"]
 
 logger = logging.getLogger(__name__)
 
 _TRY_AGAIN: Final = 1.0
-_LARGEST: Final = 1_048_576
 
 
 class Morgue(Protocol):
@@ -82,7 +81,7 @@ def _settle(consumer: Any, message: Any, dispose: Callable[[], None]) -> None:
     """Dispose of a message, then acknowledge it; later, if the state server does not answer."""
     try:
         dispose()
-    except StoreUnavailable as error:
+    except DispatchError as error:
         logger.warning("a hopeless message waits for the state server: %s", error)
         consumer.timer.call_after(_TRY_AGAIN, _settle, (consumer, message, dispose))
         return
@@ -90,8 +89,6 @@ def _settle(consumer: Any, message: Any, dispose: Callable[[], None]) -> None:
 
 
 def _bury(morgue: Morgue, message: Any, reason: str) -> None:
-    body = message.body
-    raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "backslashreplace")
     queue = (message.delivery_info or {}).get("routing_key")
     logger.error("a message on %s is kept as a dead letter: %s", queue, reason)
-    morgue.bury(queue=queue, raw=raw[:_LARGEST], reason=reason[:500])
+    morgue.bury(queue=queue, raw=envelope_of(message), reason=reason[:500])

@@ -6,6 +6,7 @@ own hand-over needs (callbacks, chains, chords). Header ``dispatch``: ``<job id>
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,9 +15,10 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef, WakeUp
 from dispatch_celery.jobs.options import check_queue
 
-__all__ = ["HEADER", "celery_id", "embed_of", "headers_of", "ref_of"]
+__all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "headers_of", "ref_of"]
 
 HEADER: Final = "dispatch"
+_LARGEST: Final = 1_048_576
 _PRIORITIES: Final = frozenset("0123456789")
 
 
@@ -60,6 +62,20 @@ def embed_of(wakeup: WakeUp) -> dict[str, Any]:
     """Return what Celery does when the task ends: its callbacks, the rest of a chain, the chord it belongs to."""
     canvas = wakeup.spec.get("canvas", {})
     return {name: canvas.get(name) for name in ("callbacks", "errbacks", "chain", "chord")}
+
+
+def envelope_of(message: Any) -> bytes:
+    """Return a whole message as JSON, for a raw dead letter: a person wants to see where it came from."""
+    body = message.body
+    text = bytes(body).decode("utf-8", "backslashreplace") if isinstance(body, bytes | memoryview) else str(body)
+    whole = {
+        "headers": message.headers,
+        "content_type": message.content_type,
+        "properties": message.properties,
+        "delivery_info": message.delivery_info,
+        "body": text,
+    }
+    return json.dumps(whole, default=repr, skipkeys=True).encode()[:_LARGEST]
 
 
 def ref_of(name: str, header: Any) -> JobRef | None:

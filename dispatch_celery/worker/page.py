@@ -111,6 +111,9 @@ class Page:
 
     def mark_cancelled(self, slot: int, token: str) -> None:
         """Ask what is executed in a slot under a token to stop."""
+        occupant = self.read(slot)
+        if occupant is None or occupant.token != token:
+            return  # a mark that comes late must not cover the one of the job that sits there now
         mark = token.encode()
         _CANCEL.pack_into(self._memory, self._at(slot) + _CANCEL_AT, len(mark), mark)
 

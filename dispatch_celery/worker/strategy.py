@@ -20,7 +20,7 @@ from celery.worker.strategy import default, hybrid_to_proto2
 from dispatch_celery.errors import DispatchError, PayloadError, StoreUnavailable
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.options import JobOptions
-from dispatch_celery.worker.messages import HEADER, ref_of
+from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 from dispatch_celery.worker.task import JobTask, job_id_of, lenient_call
 
 __all__ = ["adopt", "job_strategy"]
@@ -53,7 +53,7 @@ def _adopt_and_ack(task: JobTask, consumer: Any, message: Any, body: Any) -> Non
         return
     except DispatchError as error:
         logger.error("a plain call of %s cannot be a job: %s", task.name, error)  # noqa: TRY400 - its message says all
-        task.engine().bury(queue=_queue_of(message), raw=_raw_of(message), reason=f"{error.code}: {error}")
+        task.engine().bury(queue=_queue_of(message), raw=envelope_of(message), reason=f"{error.code}: {error}")
     message.ack()
 
 
@@ -113,8 +113,3 @@ def _moment(value: Any) -> datetime | None:
 def _queue_of(message: Any) -> str | None:
     info = message.delivery_info or {}
     return info.get("routing_key") or None
-
-
-def _raw_of(message: Any) -> bytes:
-    body = message.body
-    return body if isinstance(body, bytes) else str(body).encode("utf-8", "backslashreplace")

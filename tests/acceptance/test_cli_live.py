@@ -43,7 +43,7 @@ def test_a_running_job_is_explained_and_cancelled(shop: Fleet) -> None:
 
     explained = run(shop, "explain", nap.id)
     (me,) = shop.shop.dispatch.workers.list()
-    assert f"worker w1@test ({me.id} on {me.hostname}, process " in explained.stdout
+    assert f"worker {me.name} ({me.id} on {me.hostname}, process " in explained.stdout
     assert "attempt 1 of 2; its timeout ends the attempt" in explained.stdout
     assert f"celery -A tests.support.shop dispatch jobs cancel {nap.id}" in explained.stdout
     (line,) = [line for line in run(shop, "workers").stdout.splitlines() if me.id in line]

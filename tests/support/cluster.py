@@ -45,12 +45,7 @@ def cluster_of_three() -> Iterator[str]:
     """Yield the URL of a cluster of three masters with all slots between them."""
     with ExitStack() as stack:
         nodes = [
-            stack.enter_context(
-                EmbeddedServer(
-                    append_only=False, options=("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-                )
-            )
-            for _ in range(3)
+            stack.enter_context(EmbeddedServer(port=_free_port(), append_only=False, options=_NODE)) for _ in range(3)
         ]
         for n, node in enumerate(nodes):
             first, last = n * _SLOTS // 3, (n + 1) * _SLOTS // 3 - 1
