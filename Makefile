@@ -34,6 +34,7 @@ check: $(READY)  ## Static checks: format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/make_tables.py --check
 
 format: $(READY)  ## Put the code into form
 	$(BIN)/ruff check --fix .
