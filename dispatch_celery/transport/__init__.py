@@ -31,7 +31,8 @@ What happens when
 
 Waiting costs nothing: under ``CLIENT TRACKING`` the server pushes a word when a list the worker has looked at changes,
 whoever changed it (`wire`). Two prices are known. Every idle worker is told, and all but one claim in vain, where
-BRPOP wakes one. And a plain worker blocked in BRPOP on the same queue is served before ours, while it has room.
+BRPOP wakes one; those who lose often hold back (`claims`). And a plain worker blocked in BRPOP on the same queue is
+served before ours, while it has room.
 
 Reading order: `wire` (the connection), `claims` (taking), `intake` (delivering), `ledger` and `qos` (remembering),
 `channel`, `poller` and `transports` (where they meet kombu), `books` (Celery's side), `deadletters`, `install`.

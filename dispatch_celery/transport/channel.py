@@ -138,6 +138,15 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
         silent = "".join("1" if self._takers[queue][1] or not self.ack_emulation else "0" for queue in queues)
         return queues, lists, int(not isinstance(self._queue_cycle, priority_cycle)), silent
 
+    def call_later(self, seconds: float) -> None:
+        """Let the event loop look at this channel then; without a loop the poller sees to it."""
+        loop = self._loop()
+        if loop is not None:
+            loop.call_later(seconds, self._nothing)
+
+    def _nothing(self) -> None:
+        """What a timer does that only has to end a poll."""
+
     def served(self, queue: str) -> None:
         """Note that a queue had its turn."""
         self._queue_cycle.rotate(queue)

@@ -14,11 +14,16 @@ and its consumer retired, so that a copy of it still on its way takes nothing. A
 
 *Hysteresis.* A claim is sent when no more messages wait for a pool slot than places are free, that is, when half of
 the window is used up. Filling each single place as it falls free would make every batch one message long.
+
+*Manners.* A change wakes every idle worker, and one of them gets the message. A worker that came too late three times
+running holds back, by up to 10 ms and then up to 100, until it wins again. So a fleet of idle workers costs the server
+a bounded number of claims, and a message only waits where all the quick ones are busy.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import uuid
 from collections.abc import Iterator
 from time import monotonic
@@ -37,6 +42,9 @@ _ACKS_AT_ONCE: Final = 500
 _PROBE: Final = 5.0
 _POLL: Final = 0.1
 _BACKOFF: Final = 1.0
+_TOO_LATE: Final = 3
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.1
 # Refusals that a new connection may cure; all others (OOM, MISCONF, BUSY, NOPERM ...) mean "not now".
 _RECONNECT: Final = ("READONLY", "FENCED", "NOAUTH", "LOADING", "MASTERDOWN")
 
@@ -70,6 +78,9 @@ class Claims:
         self._ready = True
         self._not_before = 0.0
         self._probe_at = 0.0
+        self._woken = False  # the claim under way follows a push
+        self._vain = 0
+        self._polite_until = 0.0
 
     @property
     def ready(self) -> bool:
@@ -79,6 +90,10 @@ class Claims:
     def wake(self) -> None:
         """Look again: the set of queues has changed."""
         self._ready = True
+
+    def waits(self, now: float) -> float:
+        """Return how long good manners still hold a claim back."""
+        return max(self._polite_until - now, 0.0) if self._ready else 0.0
 
     def grow(self, largest: int = _LARGEST) -> None:
         """Ask for more at a time."""
@@ -95,7 +110,8 @@ class Claims:
             self.open()
         if self._asked is not None or now < self._not_before:
             return
-        want = self._appetite(buffered) if self._ready or now >= self._probe_at else 0
+        ready = self._ready and now >= self._polite_until
+        want = self._appetite(buffered) if ready or now >= self._probe_at else 0
         if want or self._acks_due():
             self._send(want, now)
 
@@ -146,12 +162,21 @@ class Claims:
         try:
             for reply in self.line.read() if self.line is not None else ():
                 if isinstance(reply, Push):
-                    self._ready = True
+                    self._heard()
                 else:
                     claimed += self._answered(reply)
         except OSError as error:
             self.lost(error)
         return claimed
+
+    def _heard(self) -> None:
+        if not self._ready:
+            self._ready = self._woken = True
+            if self._vain >= _TOO_LATE:
+                longest = min(_FIRST_PAUSE * 2 ** (self._vain - _TOO_LATE), _LONGEST_PAUSE)
+                pause = random.uniform(0.0, longest)
+                self._polite_until = monotonic() + pause
+                self._channel.call_later(pause)
 
     def finish(self) -> list[Claimed]:
         """Wait for the claim under way, if there is one, and return what it brought."""
@@ -173,6 +198,8 @@ class Claims:
         if asked:
             # What was pushed before the answer is older than the claim, and says nothing any more.
             self._ready = len(claimed) >= asked
+            self._vain = 0 if claimed else min(self._vain + self._woken, 10)
+            self._woken = False
         return claimed
 
     def _unpack(self, reply: list[Any]) -> Iterator[Claimed]:

@@ -99,7 +99,7 @@ class Poller(stock.MultiChannelPoller):  # type: ignore[misc]  # kombu is untype
             if any(channel.intake.deliver(at_most=1) for channel in list(self._channels)):
                 return
             self.on_poll_start()
-            events = self.poller.poll(min(_UPKEEP, _UPKEEP if timeout is None else timeout))
+            events = self.poller.poll(self._patience(_UPKEEP if timeout is None else min(timeout, _UPKEEP)))
             if not events:
                 self.maybe_restore_messages()
             if not any([self._handled(fileno, event) for fileno, event in events or ()]):  # noqa: C419 - read from all
@@ -108,6 +108,11 @@ class Poller(stock.MultiChannelPoller):  # type: ignore[misc]  # kombu is untype
             self._in_protected_read = False
             while self.after_read:
                 self.after_read.pop()()
+
+    def _patience(self, longest: float) -> float:
+        now = monotonic()
+        waits: list[float] = [channel.intake.claims.waits(now) for channel in self._channels]
+        return min([longest, *filter(None, waits)])
 
     def _handled(self, fileno: int, event: int) -> bool:
         if not event & (stock.READ | stock.ERR):

@@ -8,8 +8,8 @@ Promises
     - A broken connection shows as an ``OSError``, which is one of kombu's connection errors.
 
 Why not a blocking command: BRPOP and BLMPOP consume before anyone has recorded the message, and it is lost with the
-worker; BLMOVE from a list to itself peeks, but at one list a connection (four for each queue, by priority), and
-wakes every waiting worker as well. Both were measured against this; see docs/decisions.
+worker. BLMOVE from a list to itself peeks, and measures the same (150 microseconds from push to record, BRPOP with
+its record 200), but at one list a connection, four for each queue by priority; and it, too, wakes all who wait.
 
 The connection itself (address, TLS, credentials, Sentinel) is redis-py's; replies are parsed here, by hiredis,
 because redis-py hides pushes in handlers and may block for the rest of a reply.

@@ -28,13 +28,13 @@ def yard(killable_server: EmbeddedServer, tmp_path: Path) -> Iterator[Yard]:
 def test_no_message_ends_a_worker(yard: Yard, pool: str) -> None:
     """Whatever lies in the queue, the next task runs, and what kombu could not read is in the sink."""
     worker = yard.start(pool=pool)
-    bad = {**unreadable(), **unwelcome()}
-    for number, (kind, message) in enumerate(bad.items()):
+    bad = unreadable()
+    for number, (kind, message) in enumerate([*bad.items(), *unwelcome().items()]):
         yard.client.lpush("celery", message, raw(number))
         eventually(lambda number=number: yard.count("end")[number] == 1, what=f"the task after {kind}")
         assert worker.poll() is None, kind
 
-    assert [letter for _, letter, _ in yard.letters()] == list(unreadable().values())
+    assert [letter for _, letter, _ in yard.letters()] == list(bad.values())
     assert worker.poll() is None
 
 
@@ -74,15 +74,15 @@ def test_events_and_remote_control_work(yard: Yard) -> None:
         assert eventually(lambda: app.control.ping(timeout=0.5)) == [{"w0@x": {"ok": "pong"}}]
 
 
-@pytest.mark.parametrize("task", ["early", "late"])
+@pytest.mark.parametrize("task", ["early", pytest.param("late", marks=pytest.mark.slow)])
 def test_a_warm_stop_returns_what_has_not_begun(yard: Yard, task: str) -> None:
     """At once, while what runs is still running; in order; and nothing runs twice."""
-    yard.send(task, range(12), 3.0)
+    yard.send(task, range(12), 1.5)
     worker = yard.start()
     eventually(lambda: len(yard.count("start")) == 2)
     eventually(lambda: yard.queued() < 10, what="some are prefetched")
     worker.send_signal(signal.SIGTERM)
-    eventually(lambda: yard.queued() == 10, within=2.5, what="they are back")
+    eventually(lambda: yard.queued() == 10, within=1.4, what="they are back")
     assert len(yard.count("end")) == 0
 
     worker.wait(timeout=20)
@@ -93,7 +93,8 @@ def test_a_warm_stop_returns_what_has_not_begun(yard: Yard, task: str) -> None:
     assert set(yard.count("start").values()) == {1}
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo", pytest.param("gevent", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_a_warm_stop_of_other_pools_loses_and_doubles_nothing(yard: Yard, pool: str) -> None:
     """What they have not begun is back when they end."""
     yard.send("late", range(30), 0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -13,8 +14,11 @@ from dispatch_celery.store.embedded import EmbeddedServer
 from tests.integration.transport.rig import Yard, kill
 from tests.support.eventually import eventually
 
-QUICK_POOLS = ["prefork", "threads"]
-SLOW_POOLS = [pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", "gevent")]
+
+def some(quick: list[tuple[str, str]]) -> list[Any]:
+    """Return every pool with every kind of task; all but a few are slow tests."""
+    pairs = [(pool, task) for pool in ("prefork", "threads", "solo", "gevent") for task in ("early", "late")]
+    return [pytest.param(*pair, marks=[] if pair in quick else [pytest.mark.slow]) for pair in pairs]
 
 
 @pytest.fixture
@@ -25,8 +29,7 @@ def yard(killable_server: EmbeddedServer, tmp_path: Path) -> Iterator[Yard]:
     made.close()
 
 
-@pytest.mark.parametrize("task", ["early", "late"])
-@pytest.mark.parametrize("pool", [*QUICK_POOLS, *SLOW_POOLS])
+@pytest.mark.parametrize(("pool", "task"), some([("prefork", "late")]))
 def test_a_worker_survives_the_end_of_redis_under_load(yard: Yard, pool: str, task: str) -> None:
     """Nothing is lost, nothing runs twice, what was running is acknowledged, and the rest is worked off."""
     numbers = range(80)
@@ -42,8 +45,7 @@ def test_a_worker_survives_the_end_of_redis_under_load(yard: Yard, pool: str, ta
     assert worker.poll() is None
 
 
-@pytest.mark.parametrize("task", ["early", "late"])
-@pytest.mark.parametrize("pool", ["prefork", *SLOW_POOLS, pytest.param("threads", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("pool", "task"), some([("prefork", "early")]))
 def test_cut_connections_run_nothing_twice(yard: Yard, pool: str, task: str) -> None:
     """CLIENT KILL of all connections, again and again, while short tasks pass through."""
     numbers = range(1500)
@@ -61,7 +63,7 @@ def test_cut_connections_run_nothing_twice(yard: Yard, pool: str, task: str) -> 
     assert worker.poll() is None
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(15, marks=[pytest.mark.slow, pytest.mark.timeout(180)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(15, marks=[pytest.mark.slow, pytest.mark.timeout(180)])])
 def test_a_killed_worker_loses_nothing(yard: Yard, kills: int) -> None:
     """After ``kill -9`` at any instant each message is in its list, or in ``unacked``, or has run."""
     numbers = range(2500)
@@ -81,15 +83,15 @@ def test_a_killed_worker_loses_nothing(yard: Yard, kills: int) -> None:
     eventually(lambda: yard.in_flight() == 0)
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_noticed(yard: Yard) -> None:
     """Redis stops without closing a connection (SIGSTOP): the worker goes on when it is back, however long it was."""
-    worker = yard.start(options={"socket_timeout": 1})
+    # Without heartbeats: Celery sends those synchronously, and waits for the broker in a loop of its own.
+    worker = yard.start("--without-heartbeat", options={"socket_timeout": 1})
     yard.send("late", range(5))
     eventually(lambda: len(yard.count("end")) == 5)
     yard.server.pause()
-    eventually(
-        lambda: "not answered" in yard.log("w0").read_text() or "Timeout" in yard.log("w0").read_text(), within=20
-    )
+    eventually(lambda: "Trying again" in yard.log("w0").read_text(), within=20)
     yard.server.resume()
 
     yard.send("late", range(5, 10))
@@ -97,7 +99,8 @@ def test_a_silent_server_is_noticed(yard: Yard) -> None:
     assert worker.poll() is None
 
 
-@pytest.mark.parametrize("pool", ["prefork", pytest.param("solo", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_a_long_task_is_not_repeated(yard: Yard, pool: str) -> None:
     """Its worker lives, so its score is kept fresh: neither it nor another worker takes it for abandoned."""
     quick = {"visibility_timeout": 3, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -92,8 +93,92 @@ def test_dies_with_its_owner_and_not_before(where: str) -> None:
     owner.stdin.close()
 
 
-def test_two_servers_never_share_a_directory(tmp_path: Path) -> None:
+def test_a_forked_child_neither_keeps_a_server_alive_nor_ends_it() -> None:
+    """A child that stops its copy does not end the parent's server, nor keeps it after the parent's death."""
+    program = (
+        "import os, sys\n"
+        "from dispatch_celery.store.embedded import EmbeddedServer\n"
+        "server = EmbeddedServer(append_only=False).start()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    server.stop()\n"
+        "    print('stopped', flush=True)\n"
+        "    os.read(0, 1)\n"
+        "    os._exit(0)\n"
+        "print(server.pid, flush=True)\n"
+        "os.waitpid(child, 0)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        lines = {owner.stdout.readline().strip(), owner.stdout.readline().strip()}
+        pid = int((lines - {b"stopped"}).pop())
+        assert _alive(pid)
+
+        owner.kill()
+
+        eventually(lambda: not _alive(pid), within=5, what="the server is gone")
+
+
+def test_a_port_of_another_server_is_not_taken_for_ours(server: EmbeddedServer) -> None:
+    """A start on a port where another server answers fails, and leaves no directory."""
+    late = EmbeddedServer(append_only=False, port=server.port)
+    directory = late.data_dir
+
+    with pytest.raises(ConfigurationError, match="in use"):
+        late.start()
+
+    late.stop()
+    assert not directory.exists()
+
+
+def test_a_failed_start_leaves_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary directory of a start that failed is gone without a stop."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    with pytest.raises(ConfigurationError):
+        EmbeddedServer(options=("--no-such-option", "1")).start()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_holds_its_directory_after_its_owner(tmp_path: Path) -> None:
+    """After the owner's death a new start on the directory waits until the old server has ended."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from dispatch_celery.store.embedded import EmbeddedServer\n"
+        "server = EmbeddedServer(data_dir=Path(sys.argv[1])).start()\n"
+        "print(server.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        owner.kill()
+        owner.wait()
+
+        with EmbeddedServer(data_dir=tmp_path) as heir:
+            assert not _alive(pid)
+            assert _ask(heir, "PING") == b"PONG"
+
+
+def test_any_password_opens_and_none_is_shown() -> None:
+    """A password of odd characters works in the URL, and is neither in the repr nor in the log."""
+    odd = "a b@/:'\"%"
+    with EmbeddedServer(append_only=False, password=odd) as server:
+        assert _ask(server, "PING") == b"PONG"
+        assert odd not in repr(server)
+        assert odd not in server.log_tail(1_000)
+
+
+def test_says_which_server_it_found() -> None:
+    """A binary that was found knows its version."""
+    assert "v=" in embedded.find_server().version
+
+
+def test_two_servers_never_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second start on one directory is refused with the directory's name."""
+    monkeypatch.setattr(embedded, "_DIRECTORY_LIMIT", 0.1)
     with EmbeddedServer(data_dir=tmp_path), pytest.raises(ConfigurationError, match=str(tmp_path)):
         EmbeddedServer(data_dir=tmp_path).start()
 
@@ -135,3 +220,30 @@ def test_pauses_and_resumes(killable_server: EmbeddedServer) -> None:
         killable_server.resume()
 
     assert _ask(killable_server, "PING") == b"PONG"
+
+
+def test_restarts_a_paused_server_at_once(killable_server: EmbeddedServer) -> None:
+    """A paused server is woken to end gently: its log tells of an orderly shutdown."""
+    killable_server.pause()
+
+    killable_server.restart()
+
+    assert "Received SIGTERM" in killable_server.log_tail(1_000)
+
+
+def test_outlives_its_owner_when_told(tmp_path: Path) -> None:
+    """Without the watchdog a server stays after its owner's end."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from dispatch_celery.store.embedded import EmbeddedServer\n"
+        "server = EmbeddedServer(data_dir=Path(sys.argv[1]), append_only=False, die_with_parent=False).start()\n"
+        "assert server._watchdog is None\n"
+        "print(server.pid, flush=True)\n"
+        "import os; os._exit(0)\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    pid = int(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+    try:
+        assert _alive(pid)
+    finally:
+        os.kill(pid, 9)

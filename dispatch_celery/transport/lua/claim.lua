@@ -24,6 +24,20 @@ end
 if want == 0 then
     return {}
 end
+
+local function holds(position)
+    local size = redis.pcall('LLEN', KEYS[4 + position])
+    return type(size) == 'number' and size > 0
+end
+
+local full, any = {}, false
+for position = 0, #KEYS - 4 do
+    full[position] = holds(position)
+    any = any or full[position]
+end
+if not any then
+    return {}
+end
 if redis.call('GET', record) == 'retired' then
     return redis.error_reply('FENCED this consumer was retired; claim under a new name')
 end
@@ -86,16 +100,11 @@ local function take(position, queue, quiet, limit)
     return #popped
 end
 
-local function holds(position)
-    local size = redis.pcall('LLEN', KEYS[4 + position])
-    return type(size) == 'number' and size > 0
-end
-
 local touched = {}
 for step = 0, #KEYS - 4, width do
     local open = {}
     for slot = 0, width - 1 do
-        if holds(step + slot) then open[#open + 1] = slot end
+        if full[step + slot] then open[#open + 1] = slot end
     end
     while #open > 0 and count < want do
         local share = fair and math.max(1, math.floor((want - count) / #open)) or want - count

@@ -203,18 +203,8 @@ class Yard:
         }
         name = f"w{len(self._workers)}"
         command = [sys.executable, "-m", "celery", "-A", "tests.integration.transport.plain_app", "worker"]
-        command += [
-            "-P",
-            pool,
-            "-c",
-            str(size),
-            "-n",
-            f"{name}@x",
-            "-l",
-            "INFO",
-            "--without-mingle",
-            "--without-gossip",
-        ]
+        command += ["-P", pool, "-c", str(size), "-n", f"{name}@x", "-l", "INFO", *extra]
+        command += ["--without-mingle", "--without-gossip"]
         with self.log(name).open("wb") as log:
             worker = subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True

@@ -249,3 +249,21 @@ def test_ready_events_reach_a_consumer_added_later(ours: Desk) -> None:
 
     assert arguments(ours.drain(1)) == [1]
     eventually(lambda: ours.length("r") == 0)
+
+
+def test_who_always_comes_too_late_holds_back_and_still_comes(ours: Desk, server_url: str) -> None:
+    """A worker that loses every race asks less often than it is woken, and takes what the quick one cannot."""
+    with desk(server_url, ours.prefix) as rival:
+        ours.consume("q")
+        ours.idle(0.2)
+        claims = ours.channel.intake.claims
+        for number in range(40):
+            ours.push("q", raw(number))
+            rival.server.rpop(rival.key("q"))
+            ours.idle(0.01)
+        assert claims._vain > 3
+        assert claims._number < 30
+
+        ours.push("q", raw("at last"))
+        assert arguments(ours.drain(1)) == ["at last"]
+        assert claims._vain == 0

@@ -150,6 +150,7 @@ def test_a_forked_child_starts_with_empty_books() -> None:
     assert ledger.ledger_of(("here",), keys) is mine
 
 
+@pytest.mark.slow
 def test_scores_of_held_messages_are_refreshed(server_url: str, namespace: str) -> None:
     """The sweep of another worker finds nothing to take from one that lives, however long it holds a message."""
     with (
