@@ -56,10 +56,11 @@ def test_poison_is_dead_lettered_while_others_go_on(shop: Fleet) -> None:
 def test_a_killed_worker_loses_nothing(pool: tuple[str, ...], shop: Fleet) -> None:
     """F-02, F-57: what a killed worker held runs elsewhere, also when it was the leader, in every pool."""
     first = shop.start("w1", *pool)
-    handle = shop.shop.nap.enqueue("n", 1.0)
+    handle = shop.shop.hold.enqueue("n")
     eventually(lambda: shop.effects("n"), what="it runs")
     second = shop.start("w2", *pool)
     first.kill()
+    (shop.folder / "go").touch()
 
     assert handle.result(timeout=25) == "n"
     job = handle.info()
@@ -72,10 +73,11 @@ def test_a_killed_worker_loses_nothing(pool: tuple[str, ...], shop: Fleet) -> No
 def test_a_stopped_child_comes_back_as_a_zombie(shop: Fleet) -> None:
     """F-05, F-06: a worker that sleeps past its lease finds itself fenced; the other one's outcome stands."""
     sleeper = shop.start("w1")
-    handle = shop.shop.nap.enqueue("z", 1.5)
+    handle = shop.shop.hold.enqueue("z")
     eventually(lambda: shop.effects("z"), what="it runs")
     shop.start("w2")
     sleeper.signal(signal.SIGSTOP)
+    (shop.folder / "go").touch()
     try:
         assert handle.result(timeout=30) == "z"
     finally:

@@ -77,12 +77,12 @@ def test_events_and_remote_control_work(yard: Yard) -> None:
 @pytest.mark.parametrize("task", ["early", pytest.param("late", marks=pytest.mark.slow)])
 def test_a_warm_stop_returns_what_has_not_begun(yard: Yard, task: str) -> None:
     """At once, while what runs is still running; in order; and nothing runs twice."""
-    yard.send(task, range(12), 1.5)
+    yard.send(task, range(12), 4)
     worker = yard.start()
     eventually(lambda: len(yard.count("start")) == 2)
     eventually(lambda: yard.queued() < 10, what="some are prefetched")
     worker.send_signal(signal.SIGTERM)
-    eventually(lambda: yard.queued() == 10, within=1.4, what="they are back")
+    eventually(lambda: yard.queued() == 10, within=3.5, what="they are back")
     assert len(yard.count("end")) == 0
 
     worker.wait(timeout=20)

@@ -57,10 +57,11 @@ def test_answers_that_never_arrive_double_nothing(doomed: Fleet, proxy: Proxy) -
 def test_a_worker_in_a_black_hole_is_replaced_and_fenced(doomed: Fleet, proxy: Proxy) -> None:
     """F-22: a worker that nobody hears for longer than its lease loses its jobs, and finds out when it is back."""
     lost = doomed.start("lost", "-c", "2", **_through(proxy))
-    handle = doomed.shop.nap.enqueue("n", 3.0)
+    handle = doomed.shop.hold.enqueue("n")
     eventually(lambda: doomed.effects("n"), what="it runs")
     doomed.start("other")
     proxy.set_mode("hole")
+    (doomed.folder / "go").touch()
     try:
         assert handle.result(timeout=40) == "n"
     finally:

@@ -35,10 +35,11 @@ def _a_day(shop: Fleet) -> None:
     assert jobs.dispatch.dlq.replay_all()[0].result(timeout=15) >= 1
     assert [handle.result(timeout=20) for handle in jobs.add.enqueue_many([(n,) for n in range(50)])][-1] == 50
     assert jobs.dispatch.jobs.run_now(jobs.add.options(delay=60).enqueue(5).id) == "pending"
-    handle = jobs.nap.enqueue("n", 1.0)
+    handle = jobs.hold.enqueue("n")
     eventually(lambda: shop.effects("n"), what="it runs")
     shop.start("w2")
     worker.kill()
+    (shop.folder / "go").touch()
     assert handle.result(timeout=25) == "n"
     check_history(shop)
 

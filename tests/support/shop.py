@@ -118,6 +118,17 @@ def nap(name: str, seconds: float) -> str:
     return name
 
 
+@dispatch.job(name="shop.hold")
+def hold(name: str) -> str:
+    """Leave an effect, and stay until the file ``go`` is there."""
+    effect(name)
+    go = Path(os.environ["SHOP_EFFECTS"]).with_name("go")
+    limit = time.monotonic() + 60
+    while not go.exists() and time.monotonic() < limit:
+        time.sleep(0.02)
+    return name
+
+
 @dispatch.job(name="shop.anap", timeout=60, retry=Retry(2, Constant(0.1)))
 async def anap(name: str, seconds: float) -> str:
     """Take some time on the event loop."""

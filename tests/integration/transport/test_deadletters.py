@@ -125,6 +125,7 @@ def test_an_entry_that_cannot_be_restored_is_buried(ours: Desk, sink: Sink) -> N
 
 def test_without_a_sink_the_log_is_told(ours: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """The message is dropped, but not in silence."""
+    deadletters.set_sink(None)  # an app of another test may have left its own
     ours.push("q", b"rubbish", raw(1))
     ours.consume("q")
     ours.drain(1)

@@ -1,0 +1,42 @@
+"""dispatch_celery: durable jobs, the same worker command as plain Celery's."""
+
+# ruff: noqa: D102 - the base class says what the methods do
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from celery_command import celery_worker
+from effects import JOBS, hold
+from protocol import URL, System, main
+
+from dispatch_celery import Dispatch
+
+app = Celery("ours", broker=f"{URL}/0")
+dispatch = Dispatch(app)
+TASKS: dict[str, Any] = {kind: dispatch.job(name=f"bench.{kind}")(function) for kind, function in JOBS.items()}
+holding = dispatch.job(name="bench.hold")(hold)
+
+
+class Ours(System):
+    """Ours; the transport is chosen by the environment (DISPATCH_TRANSPORT)."""
+
+    def send(self, kind: str, number: int) -> None:
+        TASKS[kind].enqueue(number)
+
+    def send_many(self, kind: str, numbers: Sequence[int]) -> None:
+        TASKS[kind].enqueue_many([(number,) for number in numbers])
+
+    def round_trip(self, number: int) -> int:
+        return int(TASKS["noop"].enqueue(number).result(timeout=10))
+
+    def worker(self, pool: str, threads: int) -> list[str]:  # noqa: ARG002 - a Celery slot is a process
+        return celery_worker("ours", pool)
+
+    def close(self) -> None:
+        dispatch.close()
+
+
+if __name__ == "__main__":
+    main(Ours())
