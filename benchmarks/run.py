@@ -1,6 +1,6 @@
 """Side by side with plain Celery and the peers, in one run: `make bench`. Writes RESULTS.md.
 
-    python benchmarks/run.py [--rounds 5] [--recovery 20] [--quick] [--only throughput latency idle recovery timers]
+    python benchmarks/run.py [--rounds 5] [--recovery 20] [--quick] [--only throughput latency ...]
 
 Nothing is asserted here: a run on a busy machine is a slower run, not a failed one. Peers live in virtual environments
 of their own under benchmarks/.envs, made on demand.
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness import report
@@ -22,11 +24,12 @@ from harness.book import Book
 from harness.contenders import CONTENDERS, OURS, Contender, prepare
 from harness.faults import recovery, timers
 from harness.measures import STEPS, Sizes
+from harness.profiling import profile
 
 from dispatch_celery.store.embedded import EmbeddedServer
 
 HERE = Path(__file__).parent
-SECTIONS = (*STEPS, "recovery", "timers")
+SECTIONS = (*STEPS, "recovery", "timers", "profile")
 QUICK = Sizes(one=500, backlog=1_500, naps=300, probes=60, idle=4.0, timers=2_000)
 
 
@@ -45,6 +48,8 @@ def main() -> int:
             skipped.append(f"{contender.label}: {why}")
             print(f"SKIPPED {skipped[-1]}", flush=True)
     book, started = Book(), time.monotonic()
+    # Workers live in sessions of their own: whoever ends this run must end them too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         EmbeddedServer(append_only=options.aof) as server,
@@ -84,32 +89,28 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: argparse.Namespace) -> None:
-    """Measure everything, round by round."""
+    """Measure everything: what is compared, round by round; what only ours has, once."""
     sizes = QUICK if options.quick else Sizes()
+    ours = next((one for one in contenders if one.key == OURS), None)
     for number in range(options.rounds):
-        turn = number % len(contenders)
-        for section in (name for name in STEPS if name in options.only):
-            for step in STEPS[section]:
-                for contender in [*contenders[turn:], *contenders[:turn]]:
-                    say(f"round {number + 1}/{options.rounds}: {step.__name__} of {contender.label}")
-                    attempt(book, lambda step=step, contender=contender: step(bench, contender, book, sizes))
-        if "timers" in options.only:
-            for contender in (one for one in contenders if one.key == OURS):
-                say(f"round {number + 1}/{options.rounds}: timers")
-                attempt(book, lambda contender=contender: timers(bench, contender, book, sizes.timers))
-    if "recovery" in options.only:
-        for contender in (one for one in contenders if one.key == OURS):
-            for hint in (True, False):
-                say(f"recovery, hint {'on' if hint else 'off'}")
-                attempt(
-                    book,
-                    lambda contender=contender, hint=hint: recovery(
-                        bench, contender, book, options.recovery, hint=hint
-                    ),
-                )
+        heading, turn = f"round {number + 1}/{options.rounds}", number % len(contenders)
+        for step in (step for section in STEPS if section in options.only for step in STEPS[section]):
+            for contender in [*contenders[turn:], *contenders[:turn]]:
+                say(f"{heading}: {step.__name__} of {contender.label}")
+                attempt(book, partial(step, bench, contender, book, sizes))
+        if ours is not None and "timers" in options.only:
+            say(f"{heading}: timers")
+            attempt(book, partial(timers, bench, ours, book, sizes.timers))
+    if ours is not None and "profile" in options.only:
+        say("profile")
+        attempt(book, partial(profile, bench, ours, book, 2 * sizes.backlog))
+    if ours is not None and "recovery" in options.only:
+        for hint in (True, False):
+            say(f"recovery, hint {'on' if hint else 'off'}")
+            attempt(book, partial(recovery, bench, ours, book, options.recovery, hint=hint))
 
 
-def attempt(book: Book, action) -> None:
+def attempt(book: Book, action: Callable[[], None]) -> None:
     """Do one measurement; a failed one is written down, and the others go on."""
     try:
         action()

@@ -19,11 +19,12 @@ from typing import Any
 from systems.effects import STARTS
 
 from dispatch_celery.store.keys import Keys
-from harness.bench import Bench, end, eventually
+from harness.bench import Bench, Failed, end, eventually
 from harness.book import Book, quantile
 from harness.contenders import OURS, SYSTEMS, Contender
 
 _SEED = 20_261_121
+_TRIES = 300
 
 
 class Fleet:
@@ -56,7 +57,7 @@ class Fleet:
 
     def hold_on(self, victim: int) -> tuple[int, int]:
         """Have a job run in one worker; return its number and the process it runs in."""
-        while True:
+        for _ in range(_TRIES):
             self.number += 1
             number = self.number
             self.ours.holding.enqueue(number)
@@ -64,6 +65,7 @@ class Fleet:
             if parent == victim:
                 return number, pid
             self.bench.effects.set(f"free:{number}", 1)
+        raise Failed(f"one of the workers takes no more jobs: not one of {_TRIES} began in it")
 
     def starts(self, number: int) -> list[tuple[int, int, int]]:
         """Return where and when each attempt of a job began: process, its parent, nanoseconds."""
@@ -112,16 +114,17 @@ def recovery(bench: Bench, contender: Contender, book: Book, trials: int, *, hin
             book.add(name, OURS, fleet.await_second_start(number, killed), pool="leader" if leads else "follower")
             print(f"  {name} {trial + 1}/{trials}", end="\r", flush=True)
         if hint:
-            _kill_children(fleet, book, trials)
+            _kill_children(fleet, book, trials, chance)
     finally:
         fleet.close()
 
 
-def _kill_children(fleet: Fleet, book: Book, trials: int) -> None:
+def _kill_children(fleet: Fleet, book: Book, trials: int, chance: random.Random) -> None:
     fleet.fill()
     victims = sorted(fleet.workers)
     for trial in range(trials):
         number, pid = fleet.hold_on(victims[trial % 2])
+        time.sleep(chance.uniform(0.0, 0.5))
         killed = time.monotonic_ns()
         os.kill(pid, signal.SIGKILL)
         book.add("recovery_child", OURS, fleet.await_second_start(number, killed))

@@ -83,6 +83,8 @@ def write(path: Path, book: Book, *, command: str, server: str, skipped: Sequenc
         tables = [table for row in rows if (table := _table(book, row))]
         if tables:
             parts += [f"## {title}", *tables]
+    if book.places("profile_solo") or book.places("profile_prefork"):
+        parts += ["## What stands between us and huey", _between(book)]
     if book.notes:
         parts += ["## Notes of the run", "\n".join(f"- {note}" for note in book.notes)]
     path.write_text("\n\n".join(part.strip() for part in parts) + "\n")
@@ -140,6 +142,23 @@ def _table(book: Book, row: Row) -> str:
             own = (BASE, place[1]) if (BASE, place[1]) in places else base
             line += f" {_spread(book.ratios(row.measure, place, own), '{:.2f}')} |"
         lines.append(line)
+    return "\n".join(lines)
+
+
+def _between(book: Book) -> str:
+    """Say what a no-op costs in processor time, here and there, and whose code takes ours."""
+    lines = ["Processor time per no-op, workers and server together:", ""]
+    places = [(key, pool) for key in (OURS, BASE) for pool in ("prefork", "solo")]
+    for contender, pool in [*places, ("huey", "processes")]:
+        worker, server = book.median("cpu_noop", contender, pool), book.median("cpu_server", contender, pool)
+        if worker is not None and server is not None:
+            lines.append(f"- {_name((contender, pool))}: {worker:,.0f} µs + {server:,.0f} µs")
+    for pool in ("solo", "prefork"):
+        places = book.places(f"profile_{pool}")
+        if places:
+            lines += ["", f"Of the samples of our worker ({pool}), while it drains no-ops:", ""]
+            shares = sorted(((book.samples(f"profile_{pool}", *place)[0], place[1]) for place in places), reverse=True)
+            lines += [f"- {share:.0%} {owner}" for share, owner in shares if share >= 0.01]
     return "\n".join(lines)
 
 
