@@ -3,12 +3,14 @@
     python benchmarks/run.py [--rounds 5] [--recovery 20] [--quick] [--only throughput latency ...]
 
 Nothing is asserted here: a run on a busy machine is a slower run, not a failed one. Peers live in virtual environments
-of their own under benchmarks/.envs, made on demand.
+of their own under benchmarks/.environments, made on demand. `--quick` shows in a few minutes that everything works;
+its figures mean nothing, so they go to a file of their own.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -19,56 +21,42 @@ from functools import partial
 from pathlib import Path
 
 from harness import report
-from harness.bench import Bench, Failed
+from harness.bench import Bench
 from harness.book import Book
 from harness.contenders import CONTENDERS, OURS, Contender, prepare
 from harness.faults import recovery, timers
-from harness.measures import STEPS, Sizes
+from harness.measures import STEPS, Sizes, rest
 from harness.profiling import profile
 
 from dispatch_celery.store.embedded import EmbeddedServer
 
 HERE = Path(__file__).parent
-SECTIONS = (*STEPS, "recovery", "timers", "profile")
-QUICK = Sizes(one=500, backlog=1_500, naps=300, probes=60, idle=4.0, timers=2_000)
+SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery")
+QUICK = Sizes(one=300, backlog=1_500, naps=100, probes=40, idle=10.0, timers=1_000, spread=3.0)
 
 
 def main() -> int:
     """Run what was asked for; write the page also when interrupted."""
     options = arguments()
-    skipped: list[str] = []
-    contenders: list[Contender] = []
-    for contender in CONTENDERS:
-        if options.systems and contender.key not in options.systems:
-            continue
-        why = prepare(contender)
-        if why is None:
-            contenders.append(contender)
-        else:
-            skipped.append(f"{contender.label}: {why}")
-            print(f"SKIPPED {skipped[-1]}", flush=True)
+    load = os.getloadavg()[0]
+    contenders, skipped = field(options.systems)
     book, started = Book(), time.monotonic()
     # Workers live in sessions of their own: whoever ends this run must end them too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        EmbeddedServer(append_only=options.aof) as server,
+        EmbeddedServer(append_only=not options.no_aof) as server,
     ):
         bench = Bench(server, Path(folder))
+        named = describe(bench, aof=not options.no_aof)
         try:
             measure(bench, contenders, book, options)
         except KeyboardInterrupt:
             book.notes.append("interrupted: the figures are what had been measured until then")
-        finally:
-            report.write(
-                options.output,
-                book,
-                command=command_line(),
-                server=describe(bench, aof=options.aof),
-                skipped=skipped,
-                took=time.monotonic() - started,
-            )
-    print(f"\nwrote {options.output}")
+        took = time.monotonic() - started
+        run = report.Circumstances(command_line(), named, took, load, amounts(options))
+        report.write(options.output, book, run, skipped)
+    print(f"\nwrote {options.output} after {took:.0f} s")
     return 0
 
 
@@ -76,52 +64,83 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--recovery", type=int, default=20, metavar="TRIALS", help="kills of each kind")
+    parser.add_argument("--recovery", type=int, default=20, metavar="TRIALS", help="kills; half as many, hint off")
     parser.add_argument("--quick", action="store_true", help="one small round: whether it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--systems", nargs="+", choices=[contender.key for contender in CONTENDERS])
-    parser.add_argument("--aof", action="store_true", help="with an append-only file, fsync every second")
-    parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--no-aof", action="store_true", help="without an append-only file (else: fsync every second)")
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.recovery = 1, min(options.recovery, 4)
+        options.rounds, options.recovery = 1, 2
+    options.output = options.output or (HERE / ".environments" / "QUICK.md" if options.quick else HERE / "RESULTS.md")
     return options
 
 
+def field(wanted: Sequence[str] | None) -> tuple[list[Contender], list[str]]:
+    """Return who takes part, and who cannot, with the reason."""
+    contenders, skipped = [], []
+    for contender in CONTENDERS:
+        if wanted and contender.key not in wanted:
+            continue
+        why = prepare(contender)
+        if why is None:
+            contenders.append(contender)
+        else:
+            skipped.append(f"{contender.label}: {why}")
+            print(f"SKIPPED {skipped[-1]}", flush=True)
+    return contenders, skipped
+
+
 def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: argparse.Namespace) -> None:
-    """Measure everything: what is compared, round by round; what only ours has, once."""
-    sizes = QUICK if options.quick else Sizes()
-    ours = next((one for one in contenders if one.key == OURS), None)
+    """Measure everything: what is compared, round by round; what is counted or only ours has, at the end."""
+    sizes = chosen(options)
+    ours = [contender for contender in contenders if contender.key == OURS]
     for number in range(options.rounds):
         heading, turn = f"round {number + 1}/{options.rounds}", number % len(contenders)
         for step in (step for section in STEPS if section in options.only for step in STEPS[section]):
             for contender in [*contenders[turn:], *contenders[:turn]]:
-                say(f"{heading}: {step.__name__} of {contender.label}")
-                attempt(book, partial(step, bench, contender, book, sizes))
-        if ours is not None and "timers" in options.only:
-            say(f"{heading}: timers")
-            attempt(book, partial(timers, bench, ours, book, sizes.timers))
-    if ours is not None and "profile" in options.only:
-        say("profile")
-        attempt(book, partial(profile, bench, ours, book, 2 * sizes.backlog))
-    if ours is not None and "recovery" in options.only:
-        for hint in (True, False):
-            say(f"recovery, hint {'on' if hint else 'off'}")
-            attempt(book, partial(recovery, bench, ours, book, options.recovery, hint=hint))
+                book.round = number
+                attempt(
+                    book, f"{heading}: {step.__name__} of {contender.key}", partial(step, bench, contender, book, sizes)
+                )
+        for contender in ours if "timers" in options.only else []:
+            book.round = number
+            attempt(book, f"{heading}: timers", partial(timers, bench, contender, book, sizes.timers, sizes.spread))
+    for contender in contenders if "idle" in options.only else []:
+        attempt(book, f"idle of {contender.key}", partial(rest, bench, contender, book, sizes))
+    for contender in ours if "profile" in options.only else []:
+        attempt(book, "profile", partial(profile, bench, contender, book, 2 * sizes.backlog))
+    for contender in ours if "recovery" in options.only else []:
+        trials = options.recovery
+        attempt(book, "recovery", partial(recovery, bench, contender, book, trials, hint=True))
+        half = (trials + 1) // 2
+        attempt(book, "recovery, hint off", partial(recovery, bench, contender, book, half, hint=False))
 
 
-def attempt(book: Book, action: Callable[[], None]) -> None:
-    """Do one measurement; a failed one is written down, and the others go on."""
+def chosen(options: argparse.Namespace) -> Sizes:
+    """Return how much of everything this run does."""
+    return QUICK if options.quick else Sizes()
+
+
+def amounts(options: argparse.Namespace) -> str:
+    """Say how much this run did."""
+    sizes = chosen(options)
+    return (
+        f"{options.rounds} rounds; {sizes.one:,} jobs enqueued one by one, {sizes.backlog:,} in a backlog of no-ops, "
+        f"{sizes.naps:,} of 5 ms; {sizes.probes} probes of latency; {sizes.idle:g} s of idleness; {sizes.timers:,} "
+        f"timers over {sizes.spread:g} s and in one instant; {options.recovery} kills of each kind, half without hint"
+    )
+
+
+def attempt(book: Book, name: str, action: Callable[[], None]) -> None:
+    """Take one measurement; one that fails is written down, and the others go on."""
+    print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
     try:
         action()
-    except Failed as error:
-        print(f"FAILED {error}", flush=True)
-        book.notes.append(f"failed: {str(error).splitlines()[0]}")
-
-
-def say(text: str) -> None:
-    """Tell what is being done."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the page must say so
+        print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
+        book.notes.append(f"failed: {name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
 
 def describe(bench: Bench, *, aof: bool) -> str:

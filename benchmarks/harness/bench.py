@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,13 @@ from typing import Any
 
 import psutil
 from redis import Redis
-from systems.effects import COUNTER, EFFECTS_DB
+from systems.effects import COUNTER, EFFECTS_DB, PROCESSES
 
 from dispatch_celery.store.embedded import EmbeddedServer
-from dispatch_celery.store.keys import Keys
 from harness.contenders import SYSTEMS, Contender
 
 _LIMIT = 120.0
-_POLL = 0.004
+_POLL = 0.01
 _STEADY = 4_096
 
 
@@ -89,20 +88,23 @@ class Bench:
             time.sleep(0.25)
         return before
 
-    def count(self, contender: Contender) -> int:
-        """Return how many effects there are; of a silent contender, how many jobs its records call completed."""
-        if contender.environment.get("BENCH_SILENT"):
-            return int(self.client.zcard(Keys("dispatch").state("completed")))
+    def count(self) -> int:
+        """Return how many effects there are."""
         return int(self.effects.get(COUNTER) or 0)
 
     def await_count(self, contender: Contender, wanted: int, log: Path) -> tuple[float, int]:
         """Wait for so many effects; return the moment and how many there were."""
         limit = time.monotonic() + _LIMIT
-        while (found := self.count(contender)) < wanted:
+        while (found := self.count()) < wanted:
             if time.monotonic() > limit:
                 raise Failed(f"{contender.label}: {found} of {wanted} effects in {_LIMIT:.0f} s\n{tail(log)}")
             time.sleep(_POLL)
         return time.perf_counter(), found
+
+    def await_slots(self, contender: Contender, wanted: int, log: Path) -> None:
+        """Wait until so many processes have worked a job."""
+        what = f"{wanted} processes of {contender.label} are at work"
+        eventually(lambda: self.effects.scard(PROCESSES) >= wanted, within=_LIMIT / 4, what=what, logs=(log,))
 
     def ask(self, contender: Contender, *words: str, extra: dict[str, str] | None = None) -> dict[str, Any]:
         """Run one command of a contender's program; return its answer."""
@@ -159,7 +161,7 @@ class Bench:
 
     def warm(self, contender: Contender, log: Path, extra: dict[str, str] | None = None) -> None:
         """Wait until a job is worked."""
-        before = self.count(contender)
+        before = self.count()
         self.ask(contender, "enqueue", "noop", "20", extra=extra)
         self.await_count(contender, before + 20, log)
 
@@ -176,11 +178,11 @@ def tail(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
 
 
-def eventually(check: Callable[[], Any], *, within: float, what: str) -> Any:
+def eventually(check: Callable[[], Any], *, within: float, what: str, logs: Sequence[Path] = ()) -> Any:
     """Wait until something is true; return it."""
     limit = time.monotonic() + within
     while not (found := check()):
         if time.monotonic() > limit:
-            raise Failed(f"not within {within:.0f} s: {what}")
+            raise Failed("\n".join([f"not within {within:.0f} s: {what}", *map(tail, logs)]))
         time.sleep(0.005)
     return found

@@ -11,19 +11,20 @@ Place = tuple[str, str]
 
 
 class Book:
-    """Every sample, in the order of the rounds."""
+    """Every sample, with the round it was taken in: a round that failed for one contender shifts no other."""
 
     def __init__(self) -> None:
-        self._samples: dict[str, dict[Place, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._samples: dict[str, dict[Place, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
         self.notes: list[str] = []
+        self.round = 0
 
     def add(self, measure: str, contender: str, value: float, *, pool: str = "") -> None:
-        """Write one sample."""
-        self._samples[measure][contender, pool].append(value)
+        """Write one sample of the present round."""
+        self._samples[measure][contender, pool].append((self.round, value))
 
     def samples(self, measure: str, contender: str, pool: str = "") -> list[float]:
         """Return the samples of one place."""
-        return self._samples[measure][contender, pool]
+        return [value for _, value in self._samples[measure][contender, pool]]
 
     def places(self, measure: str) -> list[Place]:
         """Return who was measured."""
@@ -36,7 +37,8 @@ class Book:
 
     def ratios(self, measure: str, mine: Place, base: Place) -> list[float]:
         """Return, for each round both took part in, what the one measured as a multiple of the other."""
-        pairs = zip(self._samples[measure][mine], self._samples[measure][base], strict=False)
+        others = dict(self._samples[measure][base])
+        pairs = [(value, others.get(number)) for number, value in self._samples[measure][mine]]
         return [own / other for own, other in pairs if other]
 
 

@@ -10,15 +10,21 @@ from pathlib import Path
 
 HERE = Path(__file__).parent.parent
 SYSTEMS = HERE / "systems"
-ENVIRONMENTS = HERE / ".envs"
+ENVIRONMENTS = HERE / ".environments"
 
 BASE = "celery"
 OURS = "ours"
 STOCK = "ours-stock"
-SILENT = "ours-silent"
+HUEY = "huey"
+
+DEFAULTS = "prefork-defaults"
+"""Prefork with the prefetch Celery chooses; the others hold sixteen messages a worker."""
 
 _CELERY_POOLS = {"prefork": "prefork -c 2", "solo": "two solo workers"}
+_ALL_POOLS = {**_CELERY_POOLS, DEFAULTS: "prefork -c 2, default prefetch"}
 _PEER_POOLS = {"processes": "two processes"}
+
+PROFILER = "profiler"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,75 +34,100 @@ class Contender:
     key: str
     label: str
     module: str
+    crash: str
     needs: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     pools: dict[str, str] = field(default_factory=lambda: dict(_CELERY_POOLS))
-    durable: bool = False
 
     @property
     def python(self) -> str:
         """The interpreter it runs in."""
-        if not self.needs:
-            return sys.executable
-        return str(ENVIRONMENTS / self.key / "bin" / "python")
+        return interpreter(self.key) if self.needs else sys.executable
 
     @property
     def is_celery(self) -> bool:
         """Whether its workers are Celery's."""
         return not self.needs
 
+    @property
+    def usual(self) -> str:
+        """The pool of the measurements that are taken in one pool only."""
+        return next(iter(self.pools))
+
+
+_KEPT = "its jobs run again elsewhere"
+_LOST = "the jobs it had taken are lost"
 
 CONTENDERS = (
-    Contender(BASE, "plain Celery, stock transport, ignore_result", "plain_celery"),
-    Contender(STOCK, "ours, stock transport", "ours", environment={"DISPATCH_TRANSPORT": "0"}, durable=True),
-    Contender(OURS, "ours, our transport", "ours", environment={"DISPATCH_TRANSPORT": "1"}, durable=True),
+    Contender(BASE, "plain Celery, stock transport, ignore_result", "plain_celery", _LOST, pools=_ALL_POOLS),
+    Contender(STOCK, "ours, stock transport", "ours", _KEPT, environment={"DISPATCH_TRANSPORT": "0"}),
+    Contender(OURS, "ours, our transport", "ours", _KEPT, environment={"DISPATCH_TRANSPORT": "1"}, pools=_ALL_POOLS),
     Contender(
-        SILENT,
-        "ours, our transport, counted by its own records",
-        "ours",
-        environment={"DISPATCH_TRANSPORT": "1", "BENCH_SILENT": "1"},
-        durable=True,
+        "dramatiq",
+        "dramatiq",
+        "dramatiq_peer",
+        "its messages are delivered again, after a minute",
+        ("dramatiq[redis]", "hiredis"),
+        pools=_PEER_POOLS,
     ),
-    Contender("dramatiq", "dramatiq", "dramatiq_peer", ("dramatiq[redis]", "hiredis"), pools=dict(_PEER_POOLS)),
-    Contender("huey", "huey", "huey_peer", ("huey", "redis", "hiredis"), pools=dict(_PEER_POOLS)),
+    Contender(HUEY, "huey", "huey_peer", _LOST, ("huey", "redis", "hiredis"), pools=_PEER_POOLS),
     Contender(
         "taskiq",
-        "taskiq with taskiq-redis",
+        "taskiq with taskiq-redis' list queue",
         "taskiq_peer",
+        _LOST,
         ("taskiq", "taskiq-redis", "hiredis"),
-        pools=dict(_PEER_POOLS),
+        pools=_PEER_POOLS,
     ),
 )
 
 
+def named(key: str) -> Contender:
+    """Return a contender by its key."""
+    return next(contender for contender in CONTENDERS if contender.key == key)
+
+
+def interpreter(environment: str) -> str:
+    """Return the interpreter of an environment, whether it is there or not."""
+    return str(ENVIRONMENTS / environment / "bin" / "python")
+
+
 def prepare(contender: Contender) -> str | None:
     """Make a peer's environment if it is not there; return why it cannot take part, or None."""
-    if not contender.needs or _imports(contender):
+    return install(contender.key, contender.needs) if contender.needs else None
+
+
+def install(environment: str, needs: tuple[str, ...]) -> str | None:
+    """Have packages in an environment of their own; return why that cannot be, or None."""
+    python = interpreter(environment)
+    if _has(python, needs):
         return None
-    folder = ENVIRONMENTS / contender.key
-    print(f"making the environment of {contender.key} ...", flush=True)
+    print(f"making the environment of {environment} ...", flush=True)
     steps = (
-        [sys.executable, "-m", "venv", str(folder)],
-        [contender.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *contender.needs],
+        [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENTS / environment)],
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs],
     )
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, check=False)
         if done.returncode:
             return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return None if _imports(contender) else "it is installed and cannot be imported"
+    return None if _has(python, needs) else "it was installed and is not there"
 
 
-def _imports(contender: Contender) -> bool:
-    if not Path(contender.python).exists():
-        return False
-    names = [need.partition("[")[0].replace("-", "_") for need in contender.needs]
-    done = subprocess.run([contender.python, "-c", f"import {', '.join(names)}"], capture_output=True, check=False)
-    return done.returncode == 0
+def _has(python: str, needs: tuple[str, ...]) -> bool:
+    return Path(python).exists() and bool(_versions(python, needs))
 
 
 @cache
 def versions(contender: Contender) -> str:
-    """Return the versions of what a contender is made of."""
-    names = [need.partition("[")[0] for need in contender.needs] or ["celery", "kombu", "redis", "hiredis"]
+    """Return the versions of what a contender is made of; empty where it is not installed."""
+    return _versions(contender.python, contender.needs or ("celery", "kombu", "redis", "hiredis"))
+
+
+def _versions(python: str, needs: tuple[str, ...]) -> str:
+    names = [need.partition("[")[0] for need in needs]
     code = f"from importlib.metadata import version\nprint(', '.join(f'{{n}} {{version(n)}}' for n in {names!r}))"
-    return subprocess.run([contender.python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

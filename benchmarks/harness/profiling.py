@@ -1,28 +1,29 @@
 """Where a worker of ours spends its time while it drains no-ops: py-spy's samples, sorted by whose code runs.
 
-A sample belongs to the innermost frame that is somebody's. Samples count where a thread is active, waiting for an
-answer of the server included as far as the system calls that send and receive are; idle waiting is left out.
+A sample belongs to the innermost frame that is somebody's. Only threads that use a processor are sampled, sending and
+receiving included; waiting is left out. So the shares are shares of the processor time a job takes.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 from harness.bench import Bench
 from harness.book import Book
-from harness.contenders import OURS, Contender
+from harness.contenders import OURS, PROFILER, Contender, install, interpreter
 
 _SECONDS = 4
 _OTHER = "anything else"
 
 OWNERS = (
-    ("the claim and outcome round trips: sending, receiving, redis-py's connection", ("dispatch_celery/store/client",)),
+    (
+        "the claim and outcome round trips: packing, sending, receiving",
+        ("dispatch_celery/store/", "redis/", "hiredis/"),
+    ),
     ("the effect itself", ("systems/effects.py", "effects.py")),
-    ("our transport: claiming, decoding and acknowledging messages", ("dispatch_celery/transport/",)),
+    ("our transport: taking, decoding and acknowledging messages", ("dispatch_celery/transport/",)),
     ("our own code around the job: claim, codec, outcome, guards", ("dispatch_celery/",)),
     ("the pipes between the main process and its children", ("billiard/", "celery/concurrency/asynpool.py")),
     ("Celery's tracer", ("celery/app/",)),
@@ -33,11 +34,12 @@ OWNERS = (
 
 def profile(bench: Bench, contender: Contender, book: Book, backlog: int) -> None:
     """Record one drain in each pool."""
-    spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
-    if spy is None:
-        book.notes.append("no profile: py-spy is not installed")
+    why = install(PROFILER, ("py-spy",))
+    if why is not None:
+        book.notes.append(f"no profile: py-spy cannot be installed: {why}")
         return
-    for pool in contender.pools:
+    spy = str(Path(interpreter(PROFILER)).with_name("py-spy"))
+    for pool in ("solo", "prefork"):
         bench.flush()
         bench.ask(contender, "enqueue", "noop", str(backlog), "--many")
         out = bench.folder / f"{pool}.raw"

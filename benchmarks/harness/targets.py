@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.book import Book, Place
-from harness.contenders import BASE, OURS, STOCK
+from harness.contenders import BASE, DEFAULTS, HUEY, OURS, STOCK
 
-Figure = Callable[[Book], float | None]
+Choose = Callable[[Sequence[float]], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One row's figures: what ours measured, what the other did, and what is judged."""
+
+    mine: Sequence[float]
+    other: Sequence[float]
+    judged: float
 
 
 @dataclass(frozen=True)
 class Target:
-    """One figure, and what it must not pass."""
+    """One measure of ours, against a limit of its own or against somebody else's."""
 
     text: str
-    figure: Figure
+    measure: str
     limit: float
     unit: str
+    mine: Place = (OURS, "")
+    base: Place | None = None
     at_least: bool = False
+    beyond: bool = False
+    choose: Choose = statistics.median
+    form: str = "{:,.0f}"
+
+    def outcome(self, book: Book) -> Outcome | None:
+        """Return what was measured, or None if it was not."""
+        mine = book.samples(self.measure, *self.mine) if self.mine[1] != "*" else self._wherever(book)
+        if self.base is None:
+            return Outcome(mine=mine, other=(), judged=self.choose(mine)) if mine else None
+        other = book.samples(self.measure, *self.base)
+        if not mine or not other:
+            return None
+        if self.beyond:
+            return Outcome(mine=mine, other=other, judged=self.choose(mine) - self.choose(other))
+        ratios = book.ratios(self.measure, self.mine, self.base)
+        return Outcome(mine=mine, other=other, judged=self.choose(ratios)) if ratios else None
 
     def reached(self, value: float) -> bool:
         """Return whether a value is good enough."""
@@ -29,68 +56,47 @@ class Target:
     @property
     def mark(self) -> str:
         """What must be reached, in words."""
-        return f"{'>=' if self.at_least else '<='} {self.limit:g} {self.unit}".rstrip()
+        return f"{'>=' if self.at_least else '<='} {self.limit:,g} {self.unit}".rstrip()
+
+    def _wherever(self, book: Book) -> list[float]:
+        """Return the samples of all places: of a leader and of a follower, for one."""
+        return [value for place in book.places(self.measure) for value in book.samples(self.measure, *place)]
 
 
-def _ratio(measure: str, mine: Place, base: Place) -> Figure:
-    def figure(book: Book) -> float | None:
-        ratios = book.ratios(measure, mine, base)
-        return statistics.median(ratios) if ratios else None
-
-    return figure
+def _against(text: str, measure: str, limit: float, pool: str, mine: str = OURS) -> Target:
+    return Target(text, measure, limit, "x", mine=(mine, pool), base=(BASE, pool), at_least=True)
 
 
-def _many_against_one(book: Book) -> float | None:
-    return _ratio("enqueue_many", (OURS, ""), (BASE, ""))(book)
+def _idle(text: str, measure: str, fleet: str) -> Target:
+    mine, base = (OURS, fleet), (BASE, fleet)
+    return Target(text, measure, 1, "more", mine=mine, base=base, beyond=True, choose=statistics.fmean, form="{:.2f}")
 
 
-def _median(measure: str) -> Figure:
-    return lambda book: book.median(measure, OURS)
-
-
-def _over(measure: str, choose: Callable[[list[float]], float]) -> Figure:
-    """Choose one of all trials, whoever was killed."""
-
-    def figure(book: Book) -> float | None:
-        found = [value for contender, pool in book.places(measure) for value in book.samples(measure, contender, pool)]
-        return choose(found) if found else None
-
-    return figure
-
-
-def _beyond(book: Book) -> float | None:
-    mine, base = book.median("idle_processed", OURS), book.median("idle_processed", BASE)
-    return None if mine is None or base is None else mine - base
-
-
-_MIDDLE = statistics.median
+_NOOPS = "Drain of no-ops, jobs/s:"
 
 TARGETS = (
-    Target("drain of no-ops, our transport, prefork -c 2",
-           _ratio("drain_noop", (OURS, "prefork"), (BASE, "prefork")), 1.5, "x plain Celery", at_least=True),
-    Target("drain of no-ops, our transport, two solo workers",
-           _ratio("drain_noop", (OURS, "solo"), (BASE, "solo")), 2.5, "x plain Celery", at_least=True),
-    Target("drain of no-ops, stock transport, prefork -c 2",
-           _ratio("drain_noop", (STOCK, "prefork"), (BASE, "prefork")), 0.7, "x plain Celery", at_least=True),
-    Target("drain of no-ops, stock transport, two solo workers",
-           _ratio("drain_noop", (STOCK, "solo"), (BASE, "solo")), 0.7, "x plain Celery", at_least=True),
-    Target("enqueue against delay()",
-           _ratio("enqueue_one", (OURS, ""), (BASE, "")), 2.0, "x plain Celery", at_least=True),
-    Target("enqueue_many against a loop of delay()", _many_against_one, 10.0, "x plain Celery", at_least=True),
-    Target("enqueue to start, p50",
-           _ratio("start_p50", (OURS, ""), (BASE, "")), 1.2, "x plain Celery"),
-    Target("killed worker, hint on, median", _over("recovery_hint", _MIDDLE), 2.0, "s"),
-    Target("killed worker, hint on, worst", _over("recovery_hint", max), 3.0, "s"),
-    Target("killed worker, hint off, worst", _over("recovery_plain", max), 10.0, "s"),
-    Target("killed pool process, worst", _over("recovery_child", max), 2.0, "s"),
-    Target("memory of a queued small job", _median("memory"), 2_560, "bytes"),
-    Target("idle commands a second and worker, beyond plain Celery's", _beyond, 1.0, ""),
-    Target("timers over ten seconds, lateness at p99", _median("timers_p99"), 100, "ms"),
-    Target("timers of one instant, all ready", _median("timers_instant"), 1.0, "s"),
-    Target("the next mark: huey's drain, by our best pool",
-           lambda book: max(
-               (value for pool in ("prefork", "solo")
-                if (value := _ratio("drain_noop", (OURS, pool), ("huey", "processes"))(book)) is not None),
-               default=None,
-           ), 1.0, "x huey", at_least=True),
+    _against(f"{_NOOPS} our transport, prefork -c 2", "drain_noop", 1.5, "prefork"),
+    _against(f"{_NOOPS} the same with Celery's default prefetch", "drain_noop", 1.5, DEFAULTS),
+    _against(f"{_NOOPS} our transport, two solo workers", "drain_noop", 2.5, "solo"),
+    Target(f"{_NOOPS} the same against prefork -c 2", "drain_noop", 2.5, "x", mine=(OURS, "solo"),
+           base=(BASE, "prefork"), at_least=True),
+    _against(f"{_NOOPS} stock transport, prefork -c 2", "drain_noop", 0.7, "prefork", STOCK),
+    _against(f"{_NOOPS} stock transport, two solo workers", "drain_noop", 0.7, "solo", STOCK),
+    _against("`enqueue` against `delay()`, jobs/s", "enqueue_one", 2.0, ""),
+    _against("`enqueue_many` against a loop of `delay()`, jobs/s", "enqueue_many", 10.0, ""),
+    Target("Enqueue to start, p50, ms", "start_p50", 1.2, "x", base=(BASE, ""), form="{:.2f}"),
+    Target("Killed worker, median, s", "recovery_hint", 2, "s", mine=(OURS, "*"), form="{:.2f}"),
+    Target("Killed worker, worst, s", "recovery_hint", 3, "s", mine=(OURS, "*"), choose=max, form="{:.2f}"),
+    Target("Killed worker, hint off, worst, s", "recovery_lease", 10, "s", mine=(OURS, "*"), choose=max, form="{:.2f}"),
+    Target("Killed pool process, worst, s", "recovery_child", 2, "s", choose=max, form="{:.2f}"),
+    Target("Memory per queued small job, bytes", "memory", 2_560, "bytes"),
+    _idle("Idle, commands sent a second by each of two workers", "idle_sent", "two"),
+    _idle("Idle, commands sent a second by a worker alone", "idle_sent", "alone"),
+    _idle("Idle, commands executed for each of two, those inside scripts too", "idle_executed", "two"),
+    Target("Timers due one after the other, lateness at p99, ms", "timers_p99", 100, "ms"),
+    Target("Timers due in one instant, all done after, s", "timers_instant", 1, "s", form="{:.2f}"),
+    Target("The next mark: huey's drain, prefork -c 2, jobs/s", "drain_noop", 1, "x", mine=(OURS, "prefork"),
+           base=(HUEY, "processes"), at_least=True),
+    Target("The next mark: huey's drain, two solo workers, jobs/s", "drain_noop", 1, "x", mine=(OURS, "solo"),
+           base=(HUEY, "processes"), at_least=True),
 )  # fmt: skip
