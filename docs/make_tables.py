@@ -14,7 +14,7 @@ import re
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -25,6 +25,8 @@ from dispatch_celery.config import Milliseconds, Settings
 from dispatch_celery.jobs.model import TRANSITIONS, JobState
 from dispatch_celery.retry import describe
 from dispatch_celery.store import keys
+from dispatch_celery.workflows.model import TRANSITIONS as RUN_TRANSITIONS
+from dispatch_celery.workflows.model import RunState
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -69,31 +71,33 @@ def _states(kind: Any) -> str:
     return _table(("state", "meaning"), [(f"`{state.value}`", _plain(words.get(state.name))) for state in kind])
 
 
-def _transitions() -> str:
-    order = ("new", *JobState, "gone")
+def _transitions(kind: Any, table: Mapping[str, frozenset[str]]) -> str:
+    order = ("new", *kind, "gone")
     rows = [
-        (f"`{start}`", ", ".join(f"`{end}`" for end in order if end in TRANSITIONS[start]))
+        (f"`{start}`", ", ".join(f"`{end}`" for end in order if end in table[start]))
         for start in order
-        if start in TRANSITIONS
+        if start in table
     ]
     return _table(("from", "to"), rows)
 
 
-def _movers() -> str:
+def _movers(kind: Any, *, of_runs: bool) -> str:
     """Return which script makes each move, from the headers of the scripts."""
     movers: dict[str, list[str]] = {}
     for path in sorted((ROOT / "dispatch_celery" / "store" / "lua").rglob("*.lua")):
+        if (path.parent.name == "runs") is not of_runs:
+            continue
         stated = re.search(r"^-- TRANSITIONS (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         for move in re.findall(r"\w+>\w+", stated[1] if stated else ""):
             movers.setdefault(move, []).append(f"{path.parent.name}/{path.stem}")
-    order = ["new", *JobState, "gone"]
+    order = ["new", *kind, "gone"]
     ranked = sorted(movers, key=lambda move: [order.index(end) for end in move.split(">")])
     rows = [(f"`{move.replace('>', '` to `')}`", ", ".join(f"`{name}`" for name in movers[move])) for move in ranked]
     return _table(("move", "scripts"), rows)
 
 
 def _default(name: str, value: Any, *, is_duration: bool) -> str:
-    if name == "default_retry":
+    if name in ("default_retry", "default_step_retry"):
         policy = describe(value)
         return f"`Retry({policy['max_attempts']}, {policy['backoff']})`"
     if is_duration:
@@ -105,7 +109,7 @@ def _settings() -> str:
     entries = []
     for name, field in Settings.model_fields.items():
         is_duration = any(part in field.metadata for part in get_args(Milliseconds)[1:])
-        variable = "" if name == "default_retry" else f", `{_ENV}{name.upper()}`"
+        variable = "" if name in ("default_retry", "default_step_retry") else f", `{_ENV}{name.upper()}`"
         default = _default(name, field.default, is_duration=is_duration)
         entries.append((f"`dispatch_{name}`{variable}, default {default}", _plain(field.description)))
     return _list(entries)
@@ -147,8 +151,11 @@ def _floors() -> str:
 
 MAKERS: Final[dict[str, Callable[[], str]]] = {
     "job states": lambda: _states(JobState),
-    "job transitions": _transitions,
-    "job movers": _movers,
+    "job transitions": lambda: _transitions(JobState, TRANSITIONS),
+    "job movers": lambda: _movers(JobState, of_runs=False),
+    "run states": lambda: _states(RunState),
+    "run transitions": lambda: _transitions(RunState, RUN_TRANSITIONS),
+    "run movers": lambda: _movers(RunState, of_runs=True),
     "worker states": lambda: _states(WorkerState),
     "settings": _settings,
     "keys": _keys,
