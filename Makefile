@@ -35,8 +35,10 @@ check: $(READY)  ## Static checks: format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/make_tables.py --check
+	$(BIN)/python .ci/make_twins.py --check
 
 format: $(READY)  ## Put the code into form
+	$(BIN)/python .ci/make_twins.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

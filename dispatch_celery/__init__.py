@@ -1,6 +1,6 @@
 """Durable jobs on Celery: no job is lost, none loops for ever, every failure can be understood and replayed."""
 
-from dispatch_celery.app import Dispatch, JobDecorator
+from dispatch_celery.app import Dispatch
 from dispatch_celery.clock import Duration
 from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.config import Settings
@@ -50,17 +50,27 @@ from dispatch_celery.middleware.base import Middleware
 from dispatch_celery.retry import Backoff, Constant, Exponential, Linear, Retry
 from dispatch_celery.scope import Scope, current_scope, scope
 from dispatch_celery.store.paging import Page
+from dispatch_celery.worker.shared import shared_job
 from dispatch_celery.worker.task import Job as JobDefinition
+from dispatch_celery.worker.task import JobDecorator
+from dispatch_celery.workflows.context import RunInfo, Workflow
+from dispatch_celery.workflows.definition import BoundStep, BoundWorkflow, RunCall, StepDefinition, WorkflowDefinition
+from dispatch_celery.workflows.handle import RunHandle
+from dispatch_celery.workflows.model import Promise, Run, RunRef, RunState
+from dispatch_celery.workflows.steps import StepContext, current_step
 
 __all__ = [
-    "Attempt", "Backoff", "BoundJob", "Call", "Cancel", "ConfigurationError", "Constant", "CronId",
-    "CronNotFound", "DeadLetter", "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "Dispatch",
-    "DispatchError", "Duration", "EventId", "EventNotFound", "Exponential", "Extension", "Fail", "Failure",
-    "Fenced", "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext",
-    "JobDecorator", "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound",
-    "JobRef", "JobState", "JobTimeout", "LeadershipLost", "Linear", "Middleware", "NonDeterminism",
-    "NotInJob", "NotInStep", "Page", "PayloadError", "PayloadTooLarge", "ResultTimeout", "Retry",
-    "RetryAfter", "RunCancelled", "RunFailed", "RunId", "RunNotFound", "RunParked", "Scope", "Secret",
-    "Settings", "Snooze", "StepFailed", "StoreUnavailable", "Suspended", "UnsupportedServer", "Worker",
-    "WorkerId", "WorkerState", "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "scope",
+    "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "Call", "Cancel", "ConfigurationError",
+    "Constant", "CronId", "CronNotFound", "DeadLetter", "DeadLetterId", "DeadLetterKind",
+    "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration", "EventId", "EventNotFound", "Exponential",
+    "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete",
+    "JobCancelled", "JobContext", "JobDecorator", "JobDefinition", "JobFailed", "JobHandle", "JobId",
+    "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout", "LeadershipLost", "Linear",
+    "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Page", "PayloadError", "PayloadTooLarge",
+    "Promise", "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed",
+    "RunHandle", "RunId", "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret",
+    "Settings", "Snooze", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended",
+    "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition",
+    "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope",
+    "shared_job",
 ]  # fmt: skip

@@ -56,6 +56,7 @@ class Settings(BaseModel):
         "dispatch", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Keeps two apps on one server apart."
     )
     default_retry: Retry = Field(Retry(), description="The retry policy of jobs that declare none.")
+    default_step_retry: Retry = Field(Retry(), description="The retry policy of workflow steps that declare none.")
     max_payload: int = Field(
         1_048_576, ge=1_024, le=64 * 1_048_576, description="Largest arguments or result, in bytes."
     )
@@ -146,7 +147,7 @@ def _did_you_mean(name: str, known: set[str], *, upper: bool = False) -> str:
 
 def redact_url(url: str) -> str:
     """Return a URL without the password in it, for logs and errors."""
-    url = re.sub(r"(?i)([?&](?:password|sentinel_password)=)[^&#]*", r"\1***", url)
+    url = re.sub(r"(?i)([?&](?:password|sentinel_password|ssl_password)=)[^&#]*", r"\1***", url)
     scheme, separator, rest = url.partition("://")
     if not separator or "@" not in rest:
         return url

@@ -206,19 +206,9 @@ class JobNotCancellable(StateConflict):
 
 
 class OutcomeError(DispatchError):
-    """The awaited work ended without a result; ``id`` names it."""
+    """The awaited work ended without a result. ``id`` names it; where an error ended it, the others tell which."""
 
     code = "outcome_error"
-
-    def __init__(self, message: str, *, id: str = "") -> None:  # noqa: A002 - the word of the whole API
-        super().__init__(message)
-        self.id = id
-
-
-class JobFailed(OutcomeError):
-    """The job failed for good. ``error_type``, ``error_message`` and ``remote_traceback`` tell why."""
-
-    code = "job_failed"
 
     def __init__(
         self,
@@ -229,10 +219,17 @@ class JobFailed(OutcomeError):
         error_message: str = "",
         remote_traceback: str = "",
     ) -> None:
-        super().__init__(message, id=id)
+        super().__init__(message)
+        self.id = id
         self.error_type = error_type
         self.error_message = error_message
         self.remote_traceback = remote_traceback
+
+
+class JobFailed(OutcomeError):
+    """The job failed for good. ``error_type``, ``error_message`` and ``remote_traceback`` tell why."""
+
+    code = "job_failed"
 
 
 class JobCancelled(OutcomeError):
@@ -260,7 +257,7 @@ class RunParked(OutcomeError):
 
 
 class StepFailed(OutcomeError):
-    """A step of a run failed for good."""
+    """A step of a run failed for good. What a workflow catches is of the step's own error class, too."""
 
     code = "step_failed"
 

@@ -1,4 +1,4 @@
-"""Every signal of the product, in one place to import from. What they carry: ``dispatch_celery.jobs.signals``."""
+"""Every signal of the product, to import from one place; ``jobs`` and ``workflows.signals`` say what each carries."""
 
 from dispatch_celery.jobs.signals import (
     job_cancelled,
@@ -13,6 +13,19 @@ from dispatch_celery.jobs.signals import (
     worker_joined,
     worker_lost,
 )
+from dispatch_celery.workflows.signals import (
+    run_cancelled,
+    run_completed,
+    run_enqueued,
+    run_failed,
+    run_parked,
+    run_recovered,
+    run_resumed,
+    run_started,
+    run_step_completed,
+    run_step_failed,
+    run_waiting,
+)
 
 __all__ = [
     "job_cancelled",
@@ -24,6 +37,17 @@ __all__ = [
     "job_retrying",
     "job_started",
     "leader_changed",
+    "run_cancelled",
+    "run_completed",
+    "run_enqueued",
+    "run_failed",
+    "run_parked",
+    "run_recovered",
+    "run_resumed",
+    "run_started",
+    "run_step_completed",
+    "run_step_failed",
+    "run_waiting",
     "worker_joined",
     "worker_lost",
 ]

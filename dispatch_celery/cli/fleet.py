@@ -17,8 +17,9 @@ __all__ = ["stats", "workers"]
 
 
 @click.command()
+@click.argument("verb", required=False, type=click.Choice(["list"]), metavar="[list]")
 @with_session
-def workers(session: Session) -> None:
+def workers(session: Session, verb: str | None) -> None:  # noqa: ARG001 - there is one, and it may be left out
     """List the workers: those registered, and the lost ones whose jobs are being recovered."""
     found = session.dispatch.workers.list().records
     if session.output.as_json:

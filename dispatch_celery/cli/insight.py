@@ -55,7 +55,7 @@ class Insight:
         record, published, ahead, known, entry, expiry = ask_all(
             self._store,
             [
-                Call.command("HMGET", keys.job(job.id), *_FIELDS),
+                Call.command("HMGET", keys.record(job.id), *_FIELDS),
                 Call.command("ZSCORE", lane, job.id),
                 Call.command("ZRANK", lane, job.id),
                 Call.command("ZSCORE", keys.known, job.name),

@@ -115,7 +115,7 @@ class Keeper:
                 self._pace.expect(name, now + max(0, moment - pulse.now))
         if pulse.lanes:
             self._pace.expect("wake-ups", now + 1_000)
-        if pulse.condemned:
+        if pulse.condemned or pulse.running:
             self._pace.expect("dead workers", now)
         if pulse.unknown:
             self._pace.expect("revival", now + 1_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,3 +54,17 @@ class WorkerService:
     def leader(self) -> Worker | None:
         """Return the worker that leads; None while nobody does."""
         return next((worker for worker in self._store.workers() if worker.leads), None)
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def alist(self) -> Page[Worker]:
+        """Do as ``list``, without holding the event loop."""
+        return await asyncio.to_thread(self.list)
+
+    async def aget(self, id: WorkerId | str) -> Worker:  # noqa: A002 - the word of the whole API
+        """Do as ``get``, without holding the event loop."""
+        return await asyncio.to_thread(self.get, id)
+
+    async def aleader(self) -> Worker | None:
+        """Do as ``leader``, without holding the event loop."""
+        return await asyncio.to_thread(self.leader)

@@ -80,6 +80,7 @@ class ClusterStore:
                 "held": keys.held(worker_id),
                 "leader": keys.leader,
                 "running": keys.state("running"),
+                "running_runs": keys.state("running", "run-"),
                 "timers": keys.timers,
                 "marks": keys.marks,
                 "expiry": keys.expiry,
@@ -143,16 +144,22 @@ class ClusterStore:
         )
         ask(self._store, call)
 
-    def condemn(self, *, term: str = "") -> list[str]:
-        """End the incarnations whose lease has run out; return those and the ones that still await recovery."""
+    def condemn(self, *, term: str = "") -> tuple[int, list[str]]:
+        """End the incarnations whose lease has run out; return how many jobs run, and whose await recovery."""
         keys = self._keys
         call = Call.of(
             "cluster/condemn",
-            {"workers": keys.workers, "condemned": keys.condemned, "leader": keys.leader},
+            {
+                "workers": keys.workers,
+                "condemned": keys.condemned,
+                "leader": keys.leader,
+                "running": keys.state("running"),
+                "running_runs": keys.state("running", "run-"),
+            },
             {"now": self._time.word, "term": term, "limit": _BATCH},
         )
-        ask(self._store, call)
-        return words(ask(self._store, Call.command("ZRANGE", keys.condemned, 0, _BATCH - 1)))
+        _, running, *ids = words(ask(self._store, call))
+        return int(running), ids
 
     def spare(self, *, term: str = "") -> int:
         """Give every registered worker one full lease; return how many had less."""

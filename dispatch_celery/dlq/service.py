@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,8 @@ from dispatch_celery.jobs.model import JobRef, JobState, WakeUp
 from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.service import JobService
-from dispatch_celery.jobs.store import NewJob
+from dispatch_celery.jobs.store import JobStore, NewJob
+from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.paging import Page, Pager
 from dispatch_celery.store.replies import ask
@@ -78,10 +79,14 @@ class DeadLetterFilter:
 class DeadLetterService:
     """Everything callers may do with dead letters. Safe for threads."""
 
-    def __init__(self, *, store: DeadLetterStore, records: JobRecords, jobs: JobService) -> None:
+    def __init__(
+        self, *, store: DeadLetterStore, records: JobRecords, jobs: JobService, job_store: JobStore, writer: JobWriter
+    ) -> None:
         self._store = store
         self._records = records
         self._jobs = jobs
+        self._job_store = job_store
+        self._writer = writer
         self._pager = Pager(store.port)
 
     def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
@@ -160,13 +165,13 @@ class DeadLetterService:
             priority=old.priority,
             scope=old.scope,
         )
-        new = NewJob(ref=ref, spec=json.dumps(spec, separators=(",", ":")).encode(), payload=payload)
+        new = NewJob(ref=ref, spec=spec, payload=payload)
         answer = self._store.replay(job_id, new)
         if answer.verdict == "EXISTING":
             return self._jobs.handle(answer.detail)
         if answer.verdict == "STATE":
             return self._jobs.handle(job_id)
-        self._jobs.publish([WakeUp(ref=ref, wake="1", spec=spec)])
+        self._writer.publish([WakeUp(ref=ref, wake="1", spec=spec)])
         return self._jobs.handle(ref.id)
 
     def replay_all(self, *, limit: int = _MANY, **filters: Any) -> builtins.list[JobHandle[Any]]:
@@ -190,12 +195,41 @@ class DeadLetterService:
 
     def _purge(self, letter: DeadLetter) -> int:
         if letter.job_id is None:
-            return int(self._jobs.delete_raw(letter.id))
-        return int(self._jobs.delete_failed(letter.job_id))
+            return int(self._job_store.unbury(letter.id))
+        (stored,) = self._records.stored([letter.job_id])
+        if stored is None or stored.state != JobState.FAILED:
+            return 0
+        return int(self._job_store.delete(stored.ref, stored.state, force=True).verdict == "DONE")
 
     def bury(self, raw: bytes, *, queue: str, reason: str) -> DeadLetterId:
         """Keep a message that never became a job; for the worker's guards."""
         return self._store.bury(raw, queue=queue, reason=reason)
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def alist(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
+        """Do as ``list``, without holding the event loop."""
+        return await asyncio.to_thread(self.list, limit=limit, cursor=cursor, **filters)
+
+    async def aget(self, id: DeadLetterId | JobId | str) -> DeadLetter:  # noqa: A002 - the word of the whole API
+        """Do as ``get``, without holding the event loop."""
+        return await asyncio.to_thread(self.get, id)
+
+    async def acount(self, **filters: Any) -> int:
+        """Do as ``count``, without holding the event loop."""
+        return await asyncio.to_thread(self.count, **filters)
+
+    async def areplay(self, id: DeadLetterId | JobId | str, *, queue: str | None = None) -> JobHandle[Any]:  # noqa: A002 - the word of the whole API
+        """Do as ``replay``, without holding the event loop."""
+        return await asyncio.to_thread(self.replay, id, queue=queue)
+
+    async def areplay_all(self, *, limit: int = _MANY, **filters: Any) -> builtins.list[JobHandle[Any]]:
+        """Do as ``replay_all``, without holding the event loop."""
+        return await asyncio.to_thread(self.replay_all, limit=limit, **filters)
+
+    async def apurge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - the word of the whole API
+        """Do as ``purge``, without holding the event loop."""
+        return await asyncio.to_thread(self.purge, id, **filters)
 
 
 def _ms(moment: datetime | None) -> int | None:

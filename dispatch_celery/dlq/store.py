@@ -10,7 +10,7 @@ from dispatch_celery.config import Settings
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.model import Job
-from dispatch_celery.jobs.records import JobRecords
+from dispatch_celery.jobs.records import JobRecords, encode_spec
 from dispatch_celery.jobs.store import MARK_GRACE, Answer, NewJob
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
@@ -39,12 +39,12 @@ class DeadLetterStore:
     def replay(self, dead: JobId, job: NewJob) -> Answer:
         """Make a new job out of a dead letter, once."""
         keys, ref = self._keys, job.ref
-        rest: list[Word] = ["name", ref.name, "spec", job.spec, "payload", job.payload]
+        rest: list[Word] = ["name", ref.name, "spec", encode_spec(job.spec), "payload", job.payload]
         call = Call.of(
             "dlq/replay",
             {
-                "dead_record": keys.job(dead),
-                "record": keys.job(ref.id),
+                "dead_record": keys.record(dead),
+                "record": keys.record(ref.id),
                 "to_state": keys.state("pending"),
                 "to_name": keys.name("pending", ref.name),
                 "scope": keys.scope(ref.scope),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.workflows.model import RunRef
 
 __all__ = ["Extension"]
 
@@ -35,6 +36,39 @@ class Extension:
 
     def on_job_recovered(self, job: JobRef, holder: str, why: str) -> None:
         """The job was taken back from a process or worker that does not execute it any more."""
+
+    def on_run_enqueued(self, run: RunRef) -> None:
+        """A new run was stored; in the caller's process."""
+
+    def on_run_started(self, run: RunRef) -> None:
+        """A worker has taken the run for the first time."""
+
+    def on_run_resumed(self, run: RunRef) -> None:
+        """A worker has taken the run again, and replays it."""
+
+    def on_run_step_completed(self, run: RunRef, step: str) -> None:
+        """A step's result was recorded."""
+
+    def on_run_step_failed(self, run: RunRef, step: str, error: BaseException) -> None:
+        """A step has failed for good, and its error was recorded."""
+
+    def on_run_waiting(self, run: RunRef) -> None:
+        """The run waits for something, and holds no worker."""
+
+    def on_run_completed(self, run: RunRef, elapsed: float) -> None:
+        """The run has completed; ``elapsed`` seconds of it were spent since it was last taken."""
+
+    def on_run_failed(self, run: RunRef, error: BaseException | None) -> None:
+        """The run has failed for good."""
+
+    def on_run_cancelled(self, run: RunRef) -> None:
+        """The run has ended because somebody asked for it, or its time was up."""
+
+    def on_run_parked(self, run: RunRef, reason: str) -> None:
+        """The run waits for a person."""
+
+    def on_run_recovered(self, run: RunRef, holder: str, why: str) -> None:
+        """The run was taken back from a process or worker that does not execute it any more."""
 
     def on_worker_joined(self, worker: str) -> None:
         """This worker has registered an incarnation."""

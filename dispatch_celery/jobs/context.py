@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,12 @@ class JobContext:
             return  # progress is for people: it must not use up an attempt
         if verdict == "FENCED":
             raise Fenced(f"{self.id} is no longer held under token {self.token}")
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def aprogress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Do as ``progress``, without holding the event loop."""
+        await asyncio.to_thread(self.progress, done, total, message)
 
 
 _current: ContextVar[JobContext | None] = ContextVar("dispatch_job", default=None)

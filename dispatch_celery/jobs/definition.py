@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from dispatch_celery.clock import Duration, to_ms
@@ -13,7 +15,7 @@ from dispatch_celery.codec import Signature
 from dispatch_celery.errors import ConfigurationError, PayloadError
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.options import JobOptions, check_duration, check_priority, check_queue
-from dispatch_celery.jobs.summary import summarise
+from dispatch_celery.jobs.summary import Summary
 from dispatch_celery.retry import Retry
 
 __all__ = ["BoundJob", "Call", "Enqueuer", "JobDefinition", "named_call"]
@@ -23,6 +25,7 @@ R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
 
 _LONGEST_NAME: Final = 200
+_NO_OPTIONS: Final = JobOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Call(Generic[R_co]):
     definition: JobDefinition[..., R_co, Any]
     payload: bytes
     summary: str
-    options: JobOptions = field(default_factory=JobOptions)
+    options: JobOptions = _NO_OPTIONS
 
 
 class Enqueuer(Protocol):
@@ -104,7 +107,12 @@ class JobDefinition(Generic[P, R_co, C_co]):
             self._signature = Signature(self.__wrapped__, name=self.name, limit=self._enqueuer().max_payload)
         return self._signature
 
-    @property
+    @cached_property
+    def summary(self) -> Summary:
+        """Shows its calls to people, masked."""
+        return Summary(self.typed.hints)
+
+    @cached_property
     def retry_policy(self) -> Retry:
         """Its declared policy, or ``dispatch_default_retry``."""
         return self._retry or self._enqueuer().default_retry
@@ -116,7 +124,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
             PayloadError: an argument is unknown, missing, or does not fit its annotation.
             PayloadTooLarge: they are larger than ``dispatch_max_payload`` together.
         """
-        return self._bound(args, kwargs, JobOptions())
+        return self._bound(args, kwargs, _NO_OPTIONS)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:
         """Store one durable job and wake a worker; one round trip. Signal: ``job_enqueued``.
@@ -125,13 +133,23 @@ class JobDefinition(Generic[P, R_co, C_co]):
             PayloadError, PayloadTooLarge: as ``bind``; nothing is stored.
             StoreUnavailable: no answer within the timeouts; the job is stored whole or not at all.
         """
-        return self._enqueue([self._bound(args, kwargs, JobOptions())])[0]
+        return self._enqueue([self._bound(args, kwargs, _NO_OPTIONS)])[0]
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:
+        """Do as ``enqueue``, without holding the event loop during the trip."""
+        return (await asyncio.to_thread(self._enqueue, [self._bound(args, kwargs, _NO_OPTIONS)]))[0]
 
     def enqueue_many(
         self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]], /
     ) -> list[JobHandle[R_co]]:
         """Store many jobs in bounded batches; return handles in order. All calls are checked before any is stored."""
         return self._enqueue([self._as_call(call) for call in calls])
+
+    async def aenqueue_many(
+        self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]], /
+    ) -> list[JobHandle[R_co]]:
+        """Do as ``enqueue_many``, without holding the event loop during the trips."""
+        return await asyncio.to_thread(self._enqueue, [self._as_call(call) for call in calls])
 
     def options(
         self,
@@ -169,7 +187,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: JobOptions) -> Call[R_co]:
         arguments = self.typed.bind(args, kwargs)
         payload = self.typed.arguments.encode(arguments)
-        return Call(self, payload, summarise(arguments, self.typed.hints), options)
+        return Call(self, payload, self.summary(arguments), options)
 
     def _as_call(
         self, call: Call[R_co] | tuple[Any, ...] | Mapping[str, Any], options: JobOptions | None = None
@@ -179,9 +197,9 @@ class JobDefinition(Generic[P, R_co, C_co]):
                 raise PayloadError(f"{self.name}.enqueue_many was given a call of {call.definition.name}")
             return call if options is None else replace(call, options=options)
         if isinstance(call, tuple):
-            return self._bound(call, {}, options or JobOptions())
+            return self._bound(call, {}, options or _NO_OPTIONS)
         if isinstance(call, Mapping):
-            return self._bound((), call, options or JobOptions())
+            return self._bound((), call, options or _NO_OPTIONS)
         raise PayloadError(
             f"{self.name}.enqueue_many takes calls, tuples or dicts of arguments, not {type(call).__name__}"
         )
@@ -205,12 +223,24 @@ class BoundJob(Generic[P, R_co]):
         """Store one durable job with these options; see ``JobDefinition.enqueue``."""
         return self._definition._enqueue([self.bind(*args, **kwargs)])[0]  # noqa: SLF001 - as above
 
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:
+        """Do as ``enqueue``, without holding the event loop during the trip."""
+        return (await asyncio.to_thread(self._definition._enqueue, [self.bind(*args, **kwargs)]))[0]  # noqa: SLF001 - as above
+
     def enqueue_many(
         self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]], /
     ) -> list[JobHandle[R_co]]:
         """Store many jobs with these options, which replace those of the calls."""
-        definition, options = self._definition, self._options
-        return definition._enqueue([definition._as_call(call, options) for call in calls])  # noqa: SLF001 - as above
+        return self._definition._enqueue(self._calls(calls))  # noqa: SLF001 - as above
+
+    async def aenqueue_many(
+        self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]], /
+    ) -> list[JobHandle[R_co]]:
+        """Do as ``enqueue_many``, without holding the event loop during the trips."""
+        return await asyncio.to_thread(self._definition._enqueue, self._calls(calls))  # noqa: SLF001 - as above
+
+    def _calls(self, calls: Iterable[Call[R_co] | tuple[Any, ...] | Mapping[str, Any]]) -> list[Call[R_co]]:
+        return [self._definition._as_call(call, self._options) for call in calls]  # noqa: SLF001 - as above
 
 
 def _check(fn: Any, name: str, queue: str | None, priority: int, retry: Any) -> None:
@@ -247,7 +277,7 @@ def named_call(
     definition = declared or JobDefinition(_anything, name=name, enqueuer=enqueuer, remote=True)
     bound = definition.typed.bind((), arguments)
     payload = definition.typed.arguments.encode_plain(bound)
-    return Call(definition, payload, summarise(arguments, definition.typed.hints))
+    return Call(definition, payload, definition.summary(arguments))
 
 
 def _anything(**arguments: Any) -> Any:

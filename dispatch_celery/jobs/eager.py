@@ -110,6 +110,10 @@ class EagerJobs:
         """Return the state a job ended in."""
         return self.get(job_id).state
 
+    async def aresult_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:
+        """Do as ``result_of``: what runs eagerly has ended."""
+        return self.result_of(job_id, codec, timeout_ms)
+
     def result_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:  # noqa: ARG002 - the service's signature
         """Return a job's value, or raise how it ended."""
         job = self.get(job_id)

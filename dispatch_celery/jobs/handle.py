@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Generic, Protocol, TypeVar
 
 from dispatch_celery.clock import Duration, to_ms
@@ -27,6 +28,10 @@ class HandleVerbs(Protocol):
 
     def result_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:
         """Return the job's result when it has one."""
+        ...
+
+    async def aresult_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:
+        """Return the job's result when it has one, without holding the event loop."""
         ...
 
     def cancel(self, job_id: JobId, *, reason: str = "") -> JobState:
@@ -85,6 +90,12 @@ class JobHandle(Generic[R_co]):
         value: R_co = self._verbs.result_of(self._id, self._codec, None if timeout is None else to_ms(timeout))
         return value
 
+    async def aresult(self, *, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109 - the twin of result
+        """Do as ``result`` without holding the event loop, nor a thread while nothing happens."""
+        limit = None if timeout is None else to_ms(timeout)
+        value: R_co = await self._verbs.aresult_of(self._id, self._codec, limit)
+        return value
+
     def cancel(self, *, reason: str = "") -> JobState:
         """Cancel the job: at once if nobody holds it, else its worker is told. Returns the state it then has.
 
@@ -94,3 +105,17 @@ class JobHandle(Generic[R_co]):
             JobNotCancellable: it has completed or failed.
         """
         return self._verbs.cancel(self._id, reason=reason)
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def astate(self) -> JobState:
+        """Do as ``state``, without holding the event loop."""
+        return await asyncio.to_thread(self.state)
+
+    async def ainfo(self) -> Job:
+        """Do as ``info``, without holding the event loop."""
+        return await asyncio.to_thread(self.info)
+
+    async def acancel(self, *, reason: str = "") -> JobState:
+        """Do as ``cancel``, without holding the event loop."""
+        return await asyncio.to_thread(self.cancel, reason=reason)

@@ -20,10 +20,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from dispatch_celery.ids import JobId
+from dispatch_celery.ids import JobId, TypedId
 from dispatch_celery.scope import Scope
 
-__all__ = ["ENDED", "SCHEMA", "TRANSITIONS", "Attempt", "Failure", "Job", "JobRef", "JobState", "WakeUp"]
+__all__ = ["ENDED", "SCHEMA", "TRANSITIONS", "Attempt", "Failure", "Job", "JobRef", "JobState", "WakeUp", "WorkRef"]
 
 SCHEMA: Final = 1
 """The version of what is stored; a reader refuses a newer one by name instead of guessing."""
@@ -64,10 +64,10 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRef:
-    """What never changes about a job: enough to find every key that names it."""
+class WorkRef:
+    """What never changes about a piece of work, a job or a run: enough to find every key that names it."""
 
-    id: JobId
+    id: TypedId
     name: str
     queue: str
     priority: int = 0
@@ -79,12 +79,24 @@ class JobRef:
         """Where it waits when it is ready."""
         return f"{self.queue}:{self.priority}"
 
+    @property
+    def kind(self) -> str:
+        """What the names of its indexes begin with: nothing for a job, ``run-`` for a run."""
+        return "" if self.id[:3] == JobId.prefix else f"{self.id[:3]}-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRef(WorkRef):
+    """What never changes about a job."""
+
+    id: JobId
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeUp:
-    """A message to publish: this job is ready for the ``wake``-th time."""
+    """A message to publish: this job or run is ready for the ``wake``-th time."""
 
-    ref: JobRef
+    ref: WorkRef
     wake: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 1

@@ -56,6 +56,19 @@ class JobOptions:
             _check_moment(name, getattr(self, name))
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked for but, perhaps, a queue or a priority."""
+        return not (
+            self.headers
+            or self.delay is not None
+            or self.run_at is not None
+            or self.expires is not None
+            or self.idempotency_key is not None
+            or self.retry is not None
+            or self.timeout is not None
+        )
+
+    @property
     def delay_ms(self) -> int | None:
         """The delay in milliseconds."""
         return None if self.delay is None else to_ms(self.delay)

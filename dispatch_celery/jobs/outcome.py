@@ -21,9 +21,10 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from dispatch_celery.clock import Duration, to_ms
+from dispatch_celery.errors import PayloadError
 from dispatch_celery.jobs.model import Failure
 from dispatch_celery.retry import MAX_DELAY
 
@@ -38,6 +39,7 @@ __all__ = [
     "Retrying",
     "Snooze",
     "attempt_line",
+    "classify_error",
     "failure_of",
 ]
 
@@ -121,13 +123,53 @@ def failure_of(error: BaseException) -> Failure:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(error)
-    except Exception as unprintable:  # noqa: BLE001 - the user's __str__ may raise anything
+    except BaseException as unprintable:  # noqa: BLE001 - the user's __str__ may raise anything, SystemExit too
         message = f"<its message cannot be printed: {type(unprintable).__name__}>"
     try:
         lines = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
-    except Exception:  # noqa: BLE001 - as above, for a cause or a note
+    except BaseException:  # noqa: BLE001 - as above, for a cause or a note
         lines = "".join(traceback.format_tb(error.__traceback__))
     return Failure(type=name, message=_clean(message, _LONGEST_MESSAGE), traceback=_clean(lines, _LONGEST_TRACEBACK))
+
+
+class Policy(Protocol):
+    """What decides about another attempt: a ``Retry``, or one that came with the job."""
+
+    @property
+    def max_attempts(self) -> int:
+        """How many executions there may be."""
+        ...
+
+    def gives_up(self, error: BaseException) -> bool:
+        """Return whether this error ends the job."""
+        ...
+
+    def delay(self, attempt: int) -> float:
+        """Return seconds until the next attempt."""
+        ...
+
+
+def classify_error(error: BaseException, failure: Failure, attempt: int, policy: Policy) -> Outcome:
+    """Decide what an error means for a job whose ``attempt``-th try ended with it."""
+    last = attempt >= policy.max_attempts
+    reason = ""
+    if isinstance(error, Fail):
+        reason = "failed by its handler"
+    elif isinstance(error, PayloadError):
+        reason = "payload"
+    elif last:
+        reason = "attempts used up"
+    elif not isinstance(error, RetryAfter) and policy.gives_up(error):
+        reason = "given up"
+    if reason:
+        return Failed(reason, failure, error=error)
+    if isinstance(error, RetryAfter):
+        return Retrying(error.delay_ms, "attempts", failure, error)
+    try:
+        delay = to_ms(policy.delay(attempt))
+    except Exception as broken:  # noqa: BLE001 - a user's Backoff may raise anything
+        return Failed("backoff", failure_of(broken), error=error)
+    return Retrying(delay, "attempts", failure, error)
 
 
 def _outside(trace: TracebackType | None) -> TracebackType | None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dispatch_celery.jobs.model import JobRef, WakeUp
+from dispatch_celery.jobs.model import WakeUp, WorkRef
+from dispatch_celery.jobs.records import Stored
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["Observer", "Publisher", "Seat"]
+__all__ = ["Keeping", "Observer", "Publisher", "Recovered", "Seat"]
 
 
 class Publisher(Protocol):
     """Hands wake-ups to the broker. A wake-up may be lost or doubled; that costs time, never a job."""
 
-    def rider(self, wakeup: WakeUp) -> Call | None:
-        """Return the command that publishes this wake-up, where the broker is the state server itself; else None."""
+    def riders(self, wakeups: Sequence[WakeUp]) -> list[Call]:
+        """Return the commands that publish these wake-ups, where the broker is the state server itself; else none."""
         ...
 
     def publish(self, wakeups: Sequence[WakeUp]) -> None:
@@ -27,8 +29,47 @@ class Publisher(Protocol):
         """
         ...
 
+    def announce(self, wakeups: Sequence[WakeUp]) -> None:
+        """Tell this process's listeners that riders have been published; ``publish`` tells by itself."""
+        ...
+
     def waiting(self, queue: str) -> int | None:
         """Return how many messages a queue holds; None where the broker does not tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What became of work that was taken back."""
+
+    moved: bool
+    """False where somebody else decides about it by now."""
+    ended: bool
+    wakeup: WakeUp | None
+    """To be published, where it is ready at once."""
+
+
+class Keeping(Protocol):
+    """How those who keep house move one kind of work, by its records."""
+
+    def due(self, found: Sequence[Stored], *, term: str) -> list[WakeUp]:
+        """Move on what has something due; return what became ready."""
+        ...
+
+    def expired(self, stored: Stored, *, term: str) -> bool:
+        """Delete what has ended, if its retention has passed; return whether it has ended."""
+        ...
+
+    def recover(self, stored: Stored, *, counter: str, why: str) -> Recovered:
+        """Take work from a process or worker that does not execute it any more; under its token."""
+        ...
+
+    def revive(self, stored: Stored) -> WakeUp | None:
+        """Let what only lacked a worker that knows its name go on."""
+        ...
+
+    def rearm(self, stored: Stored, *, term: str) -> bool:
+        """Give what waits for its time the timer it has lost."""
         ...
 
 
@@ -52,6 +93,10 @@ class Seat(Protocol):
         """Say what this process is about to execute, before it does."""
         ...
 
+    def limit(self, timeout_ms: int | None) -> None:
+        """Give what is executed so much time from now on; None lifts the limit."""
+        ...
+
     def vacate(self) -> None:
         """Say that it executes nothing any more."""
         ...
@@ -68,6 +113,6 @@ class Seat(Protocol):
 class Observer(Protocol):
     """Told of every transition this process makes."""
 
-    def __call__(self, moment: str, ref: JobRef | None, /, **facts: Any) -> None:
+    def __call__(self, moment: str, ref: WorkRef | None, /, **facts: Any) -> None:
         """Take note; an observer that raises is its own problem."""
         ...

@@ -8,25 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from dispatch_celery.clock import from_ms
-from dispatch_celery.errors import DispatchError
-from dispatch_celery.ids import JobId
-from dispatch_celery.jobs.model import SCHEMA, Attempt, Failure, Job, JobRef, JobState
+from dispatch_celery.errors import DispatchError, PayloadError
+from dispatch_celery.ids import JobId, RunId
+from dispatch_celery.jobs.model import SCHEMA, Attempt, Failure, Job, JobRef, JobState, WorkRef
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask_all, pairs, text
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["JobRecords", "Stored", "decode_failure", "encode_failure"]
+__all__ = ["JobRecords", "Stored", "decode_failure", "encode_failure", "encode_spec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """The part of a record that decides where it may go next."""
+    """The part of a job's or run's record that decides where it may go next."""
 
-    ref: JobRef
-    state: JobState
+    ref: WorkRef
+    state: str
     spec: Mapping[str, Any]
     wake: str = ""
     token: str = ""
@@ -56,19 +58,38 @@ class JobRecords:
 
     def stored(self, ids: Sequence[str]) -> list[Stored | None]:
         """Return what is needed to move each of these jobs, in one trip; None where there is no record."""
-        calls = [Call.command("HMGET", self._keys.job(job_id), *_FIELDS) for job_id in ids]
+        calls = [Call.command("HMGET", self._keys.record(job_id), *_FIELDS) for job_id in ids]
         return [_stored(job_id, reply) for job_id, reply in zip(ids, ask_all(self._store, calls), strict=True)]
 
     def jobs(self, ids: Sequence[str]) -> list[Job | None]:
         """Return whole records, in one trip; None where there is none."""
-        calls = [Call.command("HGETALL", self._keys.job(job_id)) for job_id in ids]
+        calls = [Call.command("HGETALL", self._keys.record(job_id)) for job_id in ids]
         replies = ask_all(self._store, calls)
         return [_job(job_id, pairs(reply)) if reply else None for job_id, reply in zip(ids, replies, strict=True)]
 
+    @staticmethod
+    def of(job_id: str, fields: Mapping[str, bytes]) -> Job:
+        """Return the record that stored fields make."""
+        return _job(job_id, fields)
+
     def raw(self, job_id: str) -> dict[str, bytes]:
         """Return every field of one record as it is stored; empty where there is none."""
-        (reply,) = ask_all(self._store, [Call.command("HGETALL", self._keys.job(job_id))])
+        (reply,) = ask_all(self._store, [Call.command("HGETALL", self._keys.record(job_id))])
         return pairs(reply)
+
+
+def _work_ref(work_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> WorkRef:
+    if work_id[:3] == JobId.prefix:
+        return _ref(work_id, name, lane, spec)
+    queue, _, priority = lane.rpartition(":")
+    return WorkRef(
+        id=RunId(work_id),
+        name=name,
+        queue=queue,
+        priority=int(priority),
+        scope=spec.get("scope", ""),
+        idempotency_key=spec.get("idempotency_key", ""),
+    )
 
 
 def _ref(job_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> JobRef:
@@ -81,6 +102,18 @@ def _ref(job_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> JobRef:
         scope=spec.get("scope", ""),
         idempotency_key=spec.get("idempotency_key", ""),
     )
+
+
+def encode_spec(spec: Mapping[str, Any]) -> bytes:
+    """Return what a job was enqueued with, beside its arguments, as JSON.
+
+    Raises:
+        PayloadError: a header or a part of a canvas is no JSON.
+    """
+    try:
+        return to_json(spec)
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        raise PayloadError(f"the job's headers or canvas cannot be written as JSON: {error}") from None
 
 
 def _spec(job_id: str, data: bytes | None) -> Mapping[str, Any]:
@@ -98,8 +131,8 @@ def _stored(job_id: str, reply: Sequence[bytes | None]) -> Stored | None:
         return None
     spec = _spec(job_id, fields["spec"])
     return Stored(
-        ref=_ref(job_id, text(fields["name"]), text(fields["lane"]), spec),
-        state=JobState(text(fields["state"])),
+        ref=_work_ref(job_id, text(fields["name"]), text(fields["lane"]), spec),
+        state=text(fields["state"]),
         spec=spec,
         wake=text(fields["wake"]),
         token=text(fields["token"]),

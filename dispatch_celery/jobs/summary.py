@@ -16,10 +16,12 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
-__all__ = ["Secret", "is_secret", "summarise"]
+__all__ = ["Secret", "Summary", "is_secret"]
 
 MASK: Final = "***"
 _LONGEST: Final = 400
+_LARGE: Final = 10**18
+_SHORT: Final = 50
 
 
 class _Marked:
@@ -115,14 +117,27 @@ def _masked(value: Any, hint: Any) -> Any:
     return value
 
 
-def summarise(arguments: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
-    """Return ``name=value, ...`` of a call, masked and at most some hundred characters long."""
-    parts = []
-    for name, value in arguments.items():
+class Summary:
+    """Shows calls of one function: ``name=value, ...``, masked, printable, and at most some hundred characters long."""
+
+    def __init__(self, hints: Mapping[str, Any]) -> None:
+        self._hidden = frozenset(name for name, hint in hints.items() if is_secret(hint))
+        self._typed_dicts = {name: hint for name, hint in hints.items() if is_typeddict(hint)}
+
+    def __call__(self, arguments: Mapping[str, Any]) -> str:
+        """Return a call's arguments for people."""
+        text = ", ".join([f"{name}={self._shown(name, value)}" for name, value in arguments.items()])
+        if not text.isprintable():
+            text = "".join([part if part.isprintable() else ascii(part)[1:-1] for part in text])
+        return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+    def _shown(self, name: str, value: Any) -> str:
+        if name in self._hidden:
+            return MASK
+        kind = type(value)
+        if (kind is int and -_LARGE < value < _LARGE) or (kind is str and len(value) < _SHORT):
+            return repr(value)
         try:
-            shown = MASK if is_secret(hints.get(name)) else _masking.repr(_masked(value, hints.get(name)))
+            return _masking.repr(_masked(value, self._typed_dicts.get(name)))
         except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
-            shown = f"<{type(error).__name__} in its repr>"
-        parts.append(f"{name}={shown}")
-    text = "".join(part if part.isprintable() else ascii(part)[1:-1] for part in ", ".join(parts))
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+            return f"<{type(error).__name__} in its repr>"

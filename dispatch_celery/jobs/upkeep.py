@@ -1,4 +1,4 @@
-"""What the leader does for jobs: due timers, swept marks, lost wake-ups, retention, names that became known.
+"""What the leader does for jobs and runs: due timers, swept marks, lost wake-ups, retention, names that became known.
 
 Each duty is a ``Service``: ``run_once`` does one bounded round and returns the milliseconds until it wants the
 next one. None of them decides anything the scripts do not check again, so two leaders at once do no harm, and
@@ -8,19 +8,20 @@ a round that dies half-way is simply done again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from dispatch_celery.errors import StoreUnavailable
-from dispatch_celery.jobs.model import ENDED, JobState, WakeUp
-from dispatch_celery.jobs.ports import Publisher
+from dispatch_celery.jobs.model import JobState, WakeUp
+from dispatch_celery.jobs.ports import Keeping, Publisher
 from dispatch_celery.jobs.records import JobRecords, Stored
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["Marks", "Retention", "Revival", "Timers", "WakeUps", "publish_marked"]
+__all__ = ["Duty", "House", "Marks", "Retention", "Revival", "Timers", "WakeUps", "publish_marked"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +37,34 @@ def publish_marked(store: JobStore, publisher: Publisher, wakeups: Sequence[Wake
         store.clear_marks([(wakeup.ref.id, wakeup.wake) for wakeup in wakeups])
 
 
-class Timers:
-    """Makes due jobs ready: scheduled ones, and retries whose wait is over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What every duty works with, on connections of the leader's own. ``term`` tells the one it reigns in."""
+
+    jobs: JobStore
+    records: JobRecords
+    keys: Keys
+    publisher: Publisher
+    kinds: Mapping[str, Keeping]
+    term: Callable[[], str]
+
+
+class Duty:
+    """The ground of a duty."""
+
+    def __init__(self, house: House) -> None:
+        self._store = house.jobs
+        self._records = house.records
+        self._keys = house.keys
+        self._publisher = house.publisher
+        self._kinds = house.kinds
+        self._term = house.term
+
+
+class Timers(Duty):
+    """Moves on what has something due: scheduled jobs, retries, sleeping runs, waits whose time is up."""
 
     name = "timers"
-
-    def __init__(
-        self, store: JobStore, records: JobRecords, keys: Keys, publisher: Publisher, term: Callable[[], str]
-    ) -> None:
-        self._store = store
-        self._records = records
-        self._keys = keys
-        self._publisher = publisher
-        self._term = term
 
     def run_once(self) -> int:
         """Promote one batch of what is due."""
@@ -57,29 +73,20 @@ class Timers:
         for job_id, stored in zip(ids, found, strict=True):
             if stored is None:
                 ask(self._store.port, Call.command("ZREM", self._keys.timers, job_id))
-        jobs = [stored for stored in found if stored is not None]
-        answers = self._store.promote([(stored.ref, stored.state) for stored in jobs], term=self._term())
-        ready = [
-            WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1)
-            for stored, answer in zip(jobs, answers, strict=True)
-            if answer.verdict == "READY"
-        ]
+        ready: list[WakeUp] = []
+        for kind, keeping in self._kinds.items():
+            due = [stored for stored in found if stored is not None and stored.ref.kind == kind]
+            ready += keeping.due(due, term=self._term())
         publish_marked(self._store, self._publisher, ready)
         if len(ids) == BATCH:
             return 0
         return IDLE if after is None else after
 
 
-class Marks:
+class Marks(Duty):
     """Publishes what somebody made ready and could not publish: the outbox."""
 
     name = "marks"
-
-    def __init__(self, store: JobStore, records: JobRecords, keys: Keys, publisher: Publisher) -> None:
-        self._store = store
-        self._records = records
-        self._keys = keys
-        self._publisher = publisher
 
     def run_once(self) -> int:
         """Sweep one batch of marks whose grace is over."""
@@ -101,7 +108,7 @@ class Marks:
         return IDLE if after is None else after
 
 
-class WakeUps:
+class WakeUps(Duty):
     """Finds ready jobs whose message seems lost, and publishes them again, ever more rarely per job.
 
     Two signs of a loss. The queue is empty, and yet a job published some time ago waits (its message may also
@@ -118,20 +125,8 @@ class WakeUps:
     _OLDEST: Final = 100
     _SAMPLES: Final = 20
 
-    def __init__(
-        self,
-        store: JobStore,
-        records: JobRecords,
-        keys: Keys,
-        publisher: Publisher,
-        term: Callable[[], str],
-        clock: Callable[[], int],
-    ) -> None:
-        self._store = store
-        self._records = records
-        self._keys = keys
-        self._publisher = publisher
-        self._term = term
+    def __init__(self, house: House, clock: Callable[[], int]) -> None:
+        super().__init__(house)
         self._clock = clock
         self._seen: dict[str, dict[str, int]] = {}
 
@@ -198,16 +193,10 @@ def _waits(stored: Stored | None) -> bool:
     return stored is not None and stored.state == JobState.PENDING
 
 
-class Retention:
+class Retention(Duty):
     """Deletes records whose time has passed."""
 
     name = "retention"
-
-    def __init__(self, store: JobStore, records: JobRecords, keys: Keys, term: Callable[[], str]) -> None:
-        self._store = store
-        self._records = records
-        self._keys = keys
-        self._term = term
 
     def run_once(self) -> int:
         """Delete one batch."""
@@ -217,27 +206,22 @@ class Retention:
             self._store.unbury(name)
         jobs = [name for name in ids if not name.startswith("dlq_")]
         for job_id, stored in zip(jobs, self._records.stored(jobs), strict=True):
-            if stored is None or stored.state not in ENDED:
+            if stored is None or not self._kinds[stored.ref.kind].expired(stored, term=self._term()):
                 ask(self._store.port, Call.command("ZREM", self._keys.expiry, job_id))
-            else:
-                self._store.delete(stored.ref, stored.state, term=self._term())
         if len(ids) == BATCH:
             return 0
         return IDLE if after is None else after
 
 
-class Revival:
-    """Reopens dead letters that only lacked a worker, once a live one knows their name."""
+class Revival(Duty):
+    """Lets dead letters and parked runs that only lacked a worker go on, once a live one knows their name."""
 
     name = "revival"
 
     _EVERY: Final = 5_000
 
-    def __init__(self, store: JobStore, records: JobRecords, keys: Keys, publisher: Publisher) -> None:
-        self._store = store
-        self._records = records
-        self._keys = keys
-        self._publisher = publisher
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
         self._offset = 0
 
     def run_once(self) -> int:
@@ -254,11 +238,11 @@ class Revival:
         ready: list[WakeUp] = []
         for stored, at, known in zip(found, died, ask_all(self._store.port, calls), strict=True):
             if stored is not None and known is not None and float(known) > at:
-                answer = self._store.reopen(stored.ref)
-                if answer.verdict == "READY":
-                    ready.append(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec))
+                wakeup = self._kinds[stored.ref.kind].revive(stored)
+                if wakeup is not None:
+                    ready.append(wakeup)
         try:
             publish_marked(self._store, self._publisher, ready)
         except StoreUnavailable as error:
-            logger.warning("%d reopened jobs wait for the broker and will be swept: %s", len(ready), error)
+            logger.warning("%d revived jobs and runs wait for the broker and will be swept: %s", len(ready), error)
         return self._EVERY if ids else IDLE

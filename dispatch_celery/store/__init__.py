@@ -17,8 +17,8 @@ What happens on each failure
     - No connection, no answer in time, or an answer that means "not now" (OOM, MISCONF, READONLY, LOADING,
       BUSY, CLUSTERDOWN, ...): ``StoreUnavailable``. The caller may send the same call again: every script can
       be sent twice with one effect, because its ids are minted by the caller.
-    - A pooled connection that the server closed while it was idle: sent again, once, on a new one. Nothing
-      else is ever repeated here; redis-py's own retries are off.
+    - A kept connection that the server closed while it was idle, a slot that moved, a master that was demoted:
+      sent again, once, on a new connection. Nothing else is ever repeated here; redis-py's own retries are off.
     - The server lost its scripts: the text is sent instead of its hash.
     - A script refuses: ``ScriptRefused`` with its code, turned into a domain error one floor up.
 """

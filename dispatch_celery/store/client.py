@@ -1,28 +1,29 @@
 """One round trip to the state server: packs calls, sends them on one connection, reads the replies in order.
 
 Why not ``redis.Redis``: its client layer costs more than the round trip (60 of 100 microseconds, measured)
-and repeats commands by itself. Connections, pools, TLS, authentication, Sentinel and the cluster's map are
-redis-py's; only the exchange on a connection is ours.
+and repeats commands by itself. Connections, TLS and authentication are redis-py's (``topology`` says to which server);
+only the exchange on a connection is ours (``link``).
 """
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, Final, Protocol, cast
 
 import hiredis
-import redis
-from redis.backoff import NoBackoff
 from redis.connection import ConnectionInterface, ConnectionPool
 from redis.exceptions import (
     AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     ClusterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -36,7 +37,6 @@ from redis.exceptions import (
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
-from redis.retry import Retry
 
 from dispatch_celery.config import Settings, redact_url
 from dispatch_celery.errors import (
@@ -46,11 +46,14 @@ from dispatch_celery.errors import (
     ScriptRefused,
     StoreUnavailable,
 )
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.link import Link
 from dispatch_celery.store.scripts import Call, Word
+from dispatch_celery.store.topology import connection_pool
 
-__all__ = ["RedisStore", "Store", "connection_pool", "unavailable_pause"]
+__all__ = ["RedisStore", "Store", "unavailable_pause"]
 
-_NOT_NOW = (
+_NOT_NOW: Final = (
     "OOM",
     "MISCONF",
     "READONLY",
@@ -62,7 +65,16 @@ _NOT_NOW = (
     "NOREPLICAS",
     "UNKILLABLE",
 )
-_NOT_NOW_KINDS = (BusyLoadingError, OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+_NOT_NOW_KINDS: Final = (BusyLoadingError, OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+_MOVED: Final = (MovedError, ReadOnlyError)
+_ELSEWHERE: Final = (*_MOVED, AskError)
+
+# redis-py cuts the code off the errors it knows and keeps it on others; from 8.0 on it says which it cut.
+_CUT: Final = {NoPermissionError: "NOPERM", ClusterCrossSlotError: "CROSSSLOT"}
+_CODE: Final = re.compile(r"([A-Z][A-Z_]+):?(?: (.*))?", re.DOTALL)
+
+# What Redis 7.0 and the later ones answer when a script does what its user may not.
+_FORBIDDEN_INSIDE: Final = ("The user executing the script can't", "ACL failure in script")
 
 
 class Store(Protocol):
@@ -78,31 +90,67 @@ class Store(Protocol):
 
 
 class RedisStore:
-    """The port over a connection pool. Safe for threads, greenlets and forks."""
+    """The port over links that are kept open. Safe for threads, greenlets and forks."""
 
     def __init__(self, settings: Settings, url: str, *, options: dict[str, Any] | None = None) -> None:
         self._make_pool: Callable[[], ConnectionPool] = lambda: connection_pool(settings, url, options or {})
         self._pool: ConnectionPool | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._idle: list[Link] = []
+        self._known: set[str] = set()
+        self._tag = Keys(settings.namespace).tag
         self.shown_url = redact_url(url)
 
     def execute(self, calls: Sequence[Call]) -> list[Any]:
         """Send calls in one round trip; return one reply or ``DispatchError`` each, in order."""
-        packed = b"".join([_pack(call, by_text=False) for call in calls])
-        replies = self._exchange(packed, len(calls))
-        lost = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if lost:
-            again = self._exchange(b"".join([_pack(calls[n], by_text=True) for n in lost]), len(lost))
-            for n, reply in zip(lost, again, strict=True):
-                replies[n] = reply
-        return [self._judged(reply) if isinstance(reply, Exception) else reply for reply in replies]
+        replies = self._exchange(calls)
+        refused = [n for n, reply in enumerate(replies) if isinstance(reply, Exception)]
+        if not refused:
+            return replies
+        replies = self._repeated(calls, replies, refused)
+        for n in refused:
+            if isinstance(replies[n], Exception):
+                replies[n] = self._judged(replies[n], calls[n])
+        return replies
+
+    def _pack(self, calls: Sequence[Call]) -> bytes:
+        """Return calls as bytes: a script by its text the first time, by its hash once this server has had it.
+
+        Sent by a hash the server does not know, a script would come after the commands that were to follow it.
+        """
+        packed = []
+        for call in calls:
+            sha = None if call.script is None else call.script.sha
+            packed.append(_pack(call, by_text=sha is not None and sha not in self._known))
+            if sha is not None:
+                self._known.add(sha)
+        return b"".join(packed)
+
+    def _repeated(self, calls: Sequence[Call], replies: list[Any], refused: Sequence[int]) -> list[Any]:
+        """Send again, as text, what changed nothing: the server has no such script, or is no longer the one to ask."""
+        lost = [n for n in refused if isinstance(replies[n], (NoScriptError, *_MOVED))]
+        if not lost:
+            return replies
+        if any(isinstance(replies[n], _MOVED) for n in lost):
+            self._close_idle()
+        self._known.clear()
+        again = self._exchange([calls[n] for n in lost])
+        answered = dict(zip(lost, again, strict=True))
+        return [answered.get(n, reply) for n, reply in enumerate(replies)]
 
     def close(self) -> None:
-        """Close every connection; the next call opens new ones."""
+        """Close every connection that is not in use; the next call opens new ones."""
+        self._close_idle()
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.disconnect(inuse_connections=False)
+            self._pool = None
+
+    def _close_idle(self) -> None:
+        """End idle connections: whoever connects asks where the master is."""
+        links, self._idle = self._idle, []
+        if self._pid == os.getpid():
+            for link in links:
+                link.close()
 
     def connection(self) -> ConnectionInterface:
         """Return a connection outside of the pool, for one that listens; the caller disconnects it."""
@@ -115,24 +163,32 @@ class RedisStore:
                 self._pool = self._pool or self._make_pool()
         return self._pool
 
-    def _exchange(self, packed: bytes, count: int) -> list[Any]:
+    def _link(self) -> Link:
+        """Return an idle link, or a new one. A fork leaves its parent's links alone."""
+        if self._pid != os.getpid():
+            self._pid, self._idle = os.getpid(), []
         try:
-            pool = self._current_pool()
-            connection = pool.get_connection()
+            return self._idle.pop()
+        except IndexError:
+            return Link(self.connection())
+
+    def _exchange(self, calls: Sequence[Call]) -> list[Any]:
+        try:
+            link = self._link()
+            reused = link.is_open
             try:
                 try:
-                    return _send(connection, packed, count)
-                except _Stale:
-                    return _send(connection, packed, count)
+                    return link.exchange(self._pack(calls), len(calls))
+                except (RedisConnectionError, OSError) as error:
+                    self._known.clear()
+                    # The server may have closed it while it was idle; scripts can be sent twice with one effect.
+                    if not reused or isinstance(error, (TimeoutError, RedisTimeoutError)):
+                        raise
+                    return link.exchange(self._pack(calls), len(calls))
             finally:
-                pool.release(connection)
-        except (MovedError, AskError, ReadOnlyError) as error:
-            self.close()
-            raise self._unavailable(error) from error
-        except AuthenticationError as error:
-            raise ConfigurationError(
-                f"the state server at {self.shown_url} refuses these credentials: {error}"
-            ) from error
+                self._idle.append(link)
+        except (AuthenticationError, ResponseError) as error:
+            raise self._judged(error) from error
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
@@ -142,48 +198,48 @@ class RedisStore:
             f" ({type(error).__name__}: {error}); nothing half-written is left, try again"
         )
 
-    def _judged(self, error: Exception) -> DispatchError:
-        words = str(error)
-        first, _, rest = words.partition(" ")
-        if isinstance(error, (MovedError, AskError, ReadOnlyError)):
-            self.close()
-            return self._unavailable(error)
-        if first == LeadershipLost.code.upper():
-            return LeadershipLost(f"{rest}: nothing was changed")
-        if first in _NOT_NOW or isinstance(error, _NOT_NOW_KINDS):
-            return StoreUnavailable(f"the state server at {self.shown_url} refuses for now: {words}")
-        return ScriptRefused(first.rstrip(":"), rest)
+    def _judged(self, error: Exception, call: Call | None = None) -> DispatchError:
+        """Return what a refusal means: of a call, or of what a new connection says first."""
+        code, words = _code(error)
+        if isinstance(error, (RedisConnectionError, *_ELSEWHERE)) and not isinstance(error, BusyLoadingError):
+            return self._turned_away(error)
+        if code == LeadershipLost.code.upper():
+            return LeadershipLost(f"{words}: nothing was changed")
+        if code in _NOT_NOW or isinstance(error, _NOT_NOW_KINDS):
+            return StoreUnavailable(f"the state server at {self.shown_url} refuses for now: {error}")
+        if code == "NOPERM" or str(error).startswith(_FORBIDDEN_INSIDE):
+            return self._forbidden(call.label if call else "a new connection", str(error))
+        if call is None:
+            return ConfigurationError(f"the state server at {self.shown_url} refuses connections: {code} {words}")
+        return ScriptRefused(code, words)
+
+    def _turned_away(self, error: Exception) -> DispatchError:
+        """Return what it means that this connection, or this server, is the wrong one."""
+        if isinstance(error, AuthenticationError):
+            return ConfigurationError(
+                f"the state server at {self.shown_url} refuses these credentials: {error};"
+                " give it user and password in dispatch_redis_url (redis://USER:PASSWORD@HOST:PORT/DB)"
+            )
+        if isinstance(error, _ELSEWHERE):
+            self._close_idle()
+        return self._unavailable(error)
+
+    def _forbidden(self, what: str, words: str) -> ConfigurationError:
+        user = self._current_pool().connection_kwargs.get("username") or "default"
+        return ConfigurationError(
+            f"the state server at {self.shown_url} forbids {what} on the keys {self._tag}* to the user {user}:"
+            f" {words.strip()}; allow it: ACL SETUSER {user} ~{self._tag}* &{self._tag}* +@all -@dangerous +info"
+        )
 
 
-class _Stale(Exception):
-    """A pooled connection that the server had closed while it was idle."""
-
-
-def _send(connection: ConnectionInterface, packed: bytes, count: int) -> list[Any]:
-    """Exchange on one connection. A connection that had been used before may be found dead: ``_Stale``, once."""
-    reused = connection.is_connected and getattr(connection, "dispatch_used", False)
-    replies: list[Any] = []
-    try:
-        connection.send_packed_command([packed], check_health=False)
-        for _ in range(count):
-            try:
-                replies.append(connection.read_response())
-            except ResponseError as error:
-                replies.append(error)
-    except RedisTimeoutError:
-        connection.disconnect()
-        raise
-    except (RedisConnectionError, OSError) as error:
-        connection.disconnect()
-        if reused and not isinstance(error, BusyLoadingError):
-            raise _Stale from error
-        raise
-    except BaseException:
-        # Anything that unwinds in between (a soft time limit, a greenlet's kill) leaves replies unread.
-        connection.disconnect()
-        raise
-    connection.dispatch_used = True  # type: ignore[attr-defined]  # a mark on redis-py's object, read above
-    return replies
+def _code(error: Exception) -> tuple[str, str]:
+    """Return the code and the words of an error reply."""
+    said = str(error)
+    cut = getattr(error, "status_code", None) or next((_CUT[kind] for kind in _CUT if isinstance(error, kind)), None)
+    if cut is not None:
+        return cut, said
+    found = _CODE.fullmatch(said)
+    return (found[1], found[2] or "") if found else ("ERR", said)
 
 
 def _pack(call: Call, *, by_text: bool) -> bytes:
@@ -193,68 +249,6 @@ def _pack(call: Call, *, by_text: bool) -> bytes:
         words = (*head, call.key_count, *words)
     packed: bytes = hiredis.pack_command(words)
     return packed
-
-
-def connection_pool(settings: Settings, url: str, options: dict[str, Any]) -> ConnectionPool:
-    """Return the pool for a state URL: ``redis://``, ``rediss://``, ``unix://``, ``sentinel://`` or ``redis+cluster://``."""
-    common: dict[str, Any] = {
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": settings.command_timeout / 1000,
-        "socket_connect_timeout": settings.connect_timeout / 1000,
-        "socket_keepalive": True,
-    }
-    scheme = url.partition("://")[0]
-    try:
-        if scheme in ("sentinel", "rediss+sentinel", "redis+sentinel"):
-            return _sentinel_pool(url, options, common)
-        if scheme in ("redis+cluster", "rediss+cluster"):
-            return _cluster_pool(url.replace("+cluster", "", 1), settings, common)
-        pool: ConnectionPool = ConnectionPool.from_url(url, **common)
-    except (ValueError, redis.RedisError) as error:
-        if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
-            raise
-        raise ConfigurationError(f"dispatch_redis_url {redact_url(url)!r} cannot be used: {error}") from None
-    return pool
-
-
-def _sentinel_pool(url: str, options: dict[str, Any], common: dict[str, Any]) -> ConnectionPool:
-    """Follow kombu's form: ``sentinel://host:port/db;sentinel://host:port/db`` and ``master_name``."""
-    parts = [urlsplit(piece if "://" in piece else f"sentinel://{piece}") for piece in url.split(";")]
-    last = parts[-1]
-    query = dict(parse_qsl(last.query))
-    name = query.get("master_name") or options.get("master_name")
-    if not name:
-        raise ConfigurationError(
-            "a sentinel:// state URL needs the master's name: add ?master_name=NAME,"
-            " or set broker_transport_options = {'master_name': NAME}"
-        )
-    secret = {"password": unquote(last.password)} if last.password else {}
-    if last.username:
-        secret["username"] = unquote(last.username)
-    sentinel = redis.Sentinel(
-        [(part.hostname or "localhost", part.port or 26379) for part in parts],
-        sentinel_kwargs={**common, **options.get("sentinel_kwargs", {})},
-        **common,
-        **secret,
-        db=int(last.path.strip("/") or 0),
-    )
-    pool: ConnectionPool = sentinel.master_for(name).connection_pool
-    return pool
-
-
-def _cluster_pool(url: str, settings: Settings, common: dict[str, Any]) -> ConnectionPool:
-    """Return the pool of the node that holds the namespace: its keys have one hash tag, so one node has all."""
-    cluster = redis.RedisCluster.from_url(url, **{key: common[key] for key in common if key != "retry"})
-    try:
-        node = cluster.get_node_from_key(f"{{{settings.namespace}:0}}")
-        secret = {key: cluster.nodes_manager.connection_kwargs.get(key) for key in ("username", "password", "ssl")}
-        known = {key: value for key, value in secret.items() if value}
-        return ConnectionPool(
-            host=node.host, port=node.port, **common, **{k: v for k, v in known.items() if k != "ssl"}
-        )
-    finally:
-        cluster.close()
 
 
 def unavailable_pause(failures: int) -> float:

@@ -4,9 +4,14 @@
 key, after ``{<namespace>:0}:``         type       holds
 ======================================  =========  ==============================================================
 ``job:<id>``                            hash       the record of one job; also the channel its end is announced on
+``run:<id>``                            hash       the same of a run
+``run:<id>:promises``                   hash       its journal: identity to how that promise stands
+``run:<id>:waits``                      set        the promises it waits for: the next one resolved wakes it
+``run:<id>:due``                        zset       what of it has a due time: promises, its start, its deadline
 ``state:<state>``                       zset       ids of the jobs in a state, by ``created_at``
 ``name:<state>:<name>``                 zset       the same, of one job name
 ``scope:<app>/<org>``                   zset       the ids of one tenant, in any state
+``run-state:...`` and so on             zset       the same three, of runs
 ``lane:<queue>:<priority>``             zset       ready ids of a queue and priority, by last publication
 ``lanes``                               set        the lanes that may hold ids
 ``marks``                               zset       the outbox: ready ids not known to be published, by when to sweep
@@ -42,21 +47,33 @@ class Keys:
     def __init__(self, namespace: str, partition: int = 0) -> None:
         self.tag = f"{{{namespace}:{partition}}}:"
 
-    def job(self, job_id: str) -> str:
-        """Return the key of a job's record."""
-        return f"{self.tag}job:{job_id}"
+    def record(self, work_id: str) -> str:
+        """Return the key of a job's or a run's record: an id says of which kind it is."""
+        return f"{self.tag}{work_id[:3]}:{work_id}"
 
-    def state(self, state: str) -> str:
-        """Return the index of a state."""
-        return f"{self.tag}state:{state}"
+    def state(self, state: str, kind: str = "") -> str:
+        """Return the index of a state, of jobs or of another kind of work (``run-``)."""
+        return f"{self.tag}{kind}state:{state}"
 
-    def name(self, state: str, name: str) -> str:
-        """Return the index of a job name in a state."""
-        return f"{self.tag}name:{state}:{name}"
+    def name(self, state: str, name: str, kind: str = "") -> str:
+        """Return the index of a name in a state."""
+        return f"{self.tag}{kind}name:{state}:{name}"
 
-    def scope(self, path: str) -> str:
+    def scope(self, path: str, kind: str = "") -> str:
         """Return the index of a tenant."""
-        return f"{self.tag}scope:{path}"
+        return f"{self.tag}{kind}scope:{path}"
+
+    def promises(self, run_id: str) -> str:
+        """Return the journal of a run."""
+        return f"{self.record(run_id)}:promises"
+
+    def waits(self, run_id: str) -> str:
+        """Return what a run waits for."""
+        return f"{self.record(run_id)}:waits"
+
+    def due(self, run_id: str) -> str:
+        """Return what of a run has a due time."""
+        return f"{self.record(run_id)}:due"
 
     def lane(self, lane: str) -> str:
         """Return the ready ids of ``<queue>:<priority>``."""

@@ -1,8 +1,10 @@
 """One connection per process that listens for announcements, so that a waiter is told instead of asking.
 
 An announcement may be missed (the connection was down, the process was forked): whoever waits subscribes
-first, then looks at the state, then waits, and looks again whenever it is rung. A reconnect rings everybody.
-The thread and its connection exist only while somebody waits, and a little longer.
+first, then looks at the state, then waits, and looks again whenever it is rung. A ring says "look now": the
+subscription stands, something was announced, or the connection is a new one. Threads and event loops share
+the connection; a waiter says how it wants to be rung. The thread exists only while somebody waits, and a
+little longer.
 """
 
 from __future__ import annotations
@@ -11,15 +13,19 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from dispatch_celery.errors import DispatchError
 from dispatch_celery.store.client import RedisStore, unavailable_pause
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "Ring"]
+
+Ring = Callable[[], None]
+"""What is called, on the listening thread, when a waiter should look again: quick, and it never raises."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +37,8 @@ class _Watch:
     """One channel and those who wait on it."""
 
     def __init__(self) -> None:
-        self.rings: list[threading.Event] = []
-        self.subscribed = threading.Event()
+        self.rings: list[Ring] = []
+        self.stands = False
 
 
 class Listener:
@@ -51,14 +57,10 @@ class Listener:
         self._changed = threading.Event()
 
     @contextmanager
-    def watch(self, channel: str, *, timeout: float) -> Iterator[threading.Event]:
-        """Yield an event that is set at every announcement on ``channel``, once the subscription stands.
-
-        Without a subscription in ``timeout`` seconds the event is yielded nevertheless: a reconnect rings it.
-        """
+    def watch(self, channel: str, ring: Ring) -> Iterator[None]:
+        """Ring at every announcement on ``channel`` while the block lasts, and first when the subscription stands."""
         if self._pid != os.getpid():
             self._reset()
-        ring = threading.Event()
         with self._lock:
             watch = self._watches.setdefault(channel, _Watch())
             watch.rings.append(ring)
@@ -67,10 +69,12 @@ class Listener:
                 self._thread.start()
             elif len(watch.rings) == 1:
                 self._send("SUBSCRIBE", channel)
+            stands = watch.stands
             self._changed.set()
-        watch.subscribed.wait(timeout)
+        if stands:
+            ring()
         try:
-            yield ring
+            yield
         finally:
             with self._lock:
                 watch.rings.remove(ring)
@@ -92,7 +96,7 @@ class Listener:
                     connection._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001 - redis-py has no other way to it
         self._changed.set()
         for ring in rings:
-            ring.set()
+            ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=2.0)
 
@@ -105,34 +109,43 @@ class Listener:
     def _run(self) -> None:
         failures = 0
         while True:
-            connection = self._store.connection()
-            try:
-                connection.connect()
-                with self._lock:
-                    self._connection = connection
-                    for channel in self._watches:
-                        connection.send_command("SUBSCRIBE", channel)
-                failures = 0
-                while self._read(connection):
-                    pass
-            except (RedisError, OSError) as error:
-                failures += 1
-                if failures == 1:
-                    logger.debug("the listening connection was lost: %s", error)
-            finally:
-                with suppress(RedisError, OSError):
-                    connection.disconnect()
+            failures = self._listen(failures)
             with self._lock:
                 self._connection = None
                 if not self._watches:
                     self._thread = None
                     return
                 rings = [ring for watch in self._watches.values() for ring in watch.rings]
+                for watch in self._watches.values():
+                    watch.stands = False
             for ring in rings:
-                ring.set()
+                ring()
             if failures:
                 self._changed.clear()
                 self._changed.wait(unavailable_pause(failures))
+
+    def _listen(self, failures: int) -> int:
+        """Listen on one connection for its life; return how many have failed in a row."""
+        connection: Any = None
+        try:
+            connection = self._store.connection()
+            connection.connect()
+            with self._lock:
+                self._connection = connection
+                for channel in self._watches:
+                    connection.send_command("SUBSCRIBE", channel)
+            failures = 0
+            while self._read(connection):
+                pass
+        except (RedisError, OSError, DispatchError) as error:
+            failures += 1
+            if failures == 1:
+                logger.debug("the listening connection was lost: %s", error)
+        finally:
+            if connection is not None:
+                with suppress(RedisError, OSError):
+                    connection.disconnect()
+        return failures
 
     def _read(self, connection: Any) -> bool:
         """Read one announcement; return whether the connection is still of use."""
@@ -143,10 +156,9 @@ class Listener:
         name = channel.decode()
         with self._lock:
             watch = self._watches.get(name)
-            rings = list(watch.rings) if watch else []
-        if kind == b"subscribe" and watch is not None:
-            watch.subscribed.set()
-        elif kind == b"message":
-            for ring in rings:
-                ring.set()
+            if watch is not None and kind == b"subscribe":
+                watch.stands = True
+            rings = list(watch.rings) if watch is not None and kind in (b"subscribe", b"message") else []
+        for ring in rings:
+            ring()
         return True

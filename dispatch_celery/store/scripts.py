@@ -12,7 +12,8 @@ A script opens with a header that tests hold against the code::
     -- INCLUDE  clock guard         (fragments of lib/, in order)
 
 Scripts are called by content hash, so two releases can work side by side. Names in KEYS and ARGV become
-fields of two tables, so the body reads ``K.record`` and ``A.now``; ``REST`` is where a ``*list`` begins.
+fields of two tables, so the body reads ``K.record`` and ``A.now``. A ``*list`` of keys begins at ``MORE``, one of
+arguments at ``REST``.
 """
 
 from __future__ import annotations
@@ -158,7 +159,8 @@ def _prelude(header: dict[str, str]) -> str:
     """Return Lua that gives the declared positions their names."""
     keys = [name for name in _names(header["KEYS"]) if not name.startswith("*")]
     arguments = [name for name in _names(header["ARGV"]) if not name.startswith("*")]
+    more = f"local MORE = {len(keys) + 1}\n" if len(keys) < len(_names(header["KEYS"])) else ""
     named_keys = ", ".join(f"{name} = KEYS[{n}]" for n, name in enumerate(keys, 1))
     named_arguments = ", ".join(f"{name} = ARGV[{n}]" for n, name in enumerate(arguments, 1))
     rest = f"local REST = {len(arguments) + 1}\n" if len(arguments) < len(_names(header["ARGV"])) else ""
-    return f"local K = {{{named_keys}}}\nlocal A = {{{named_arguments}}}\n{rest}"
+    return f"local K = {{{named_keys}}}\nlocal A = {{{named_arguments}}}\n{more}{rest}"

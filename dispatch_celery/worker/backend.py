@@ -14,9 +14,10 @@ from celery.backends.base import BaseBackend
 from celery.exceptions import TimeoutError as CeleryTimeout
 
 from dispatch_celery.clock import to_ms
-from dispatch_celery.errors import JobCancelled, JobFailed, JobNotFound, OutcomeError, ResultTimeout
+from dispatch_celery.errors import JobNotFound, OutcomeError, ResultTimeout
 from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.jobs.service import JobService
+from dispatch_celery.jobs.waiting import Results, error_of
 from dispatch_celery.worker.task import job_id_of
 
 __all__ = ["JobBackend", "install_backend"]
@@ -39,10 +40,17 @@ class JobBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no types
     persistent = True
 
     def __init__(
-        self, app: Any = None, url: str | None = None, *, jobs: Callable[[], JobService], **kwargs: Any
+        self,
+        app: Any = None,
+        url: str | None = None,
+        *,
+        jobs: Callable[[], JobService],
+        results: Callable[[], Results],
+        **kwargs: Any,
     ) -> None:
         super().__init__(app=app, url=url, **kwargs)
         self._jobs = jobs
+        self._results = results
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
         raise TypeError("the job result backend does not travel; it is made anew in each process")
@@ -80,7 +88,7 @@ class JobBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no types
         """Wait for a job's end: announced, not polled."""
         try:
             limit = None if timeout is None else to_ms(timeout)
-            self._jobs().result_of(job_id_of(task_id), None, limit, may_be_missing=True)
+            self._results().wait(job_id_of(task_id), None, limit, may_be_missing=True)
         except ResultTimeout:
             raise CeleryTimeout("The operation timed out.") from None
         except OutcomeError:
@@ -95,25 +103,14 @@ class JobBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no types
 
 
 def _result_of(job: Job) -> Any:
-    if job.state == JobState.CANCELLED:
-        return JobCancelled(f"{job.id} was cancelled: {job.reason}", id=job.id)
-    if job.state == JobState.FAILED and job.failure is not None:
-        failure = job.failure
-        return JobFailed(
-            f"{failure.type}: {failure.message}",
-            id=job.id,
-            error_type=failure.type,
-            error_message=failure.message,
-            remote_traceback=failure.traceback,
-        )
-    return job.result
+    return error_of(job) if job.state in (JobState.CANCELLED, JobState.FAILED) else job.result
 
 
-def install_backend(app: Celery, jobs: Callable[[], JobService]) -> None:
+def install_backend(app: Celery, jobs: Callable[[], JobService], results: Callable[[], Results]) -> None:
     """Let an app without a result backend read the results of its jobs; an app that has one keeps it."""
 
     def make(app: Any = None, url: str | None = None) -> JobBackend:
-        return JobBackend(app, url, jobs=jobs)
+        return JobBackend(app, url, jobs=jobs, results=results)
 
     def install(source: Any = None, **_: Any) -> None:
         if not source.get("result_backend") and app.backend_cls is None:

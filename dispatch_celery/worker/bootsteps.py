@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from billiard.process import current_process
 from celery import Celery, bootsteps, signals
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.worker.state import maybe_shutdown
 
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.errors import DispatchError, JobTimeout, StoreUnavailable
@@ -145,9 +146,14 @@ def _thread(target: Callable[[], None], name: str) -> threading.Thread:
 
 
 def _when_server_answers(action: Callable[[], Any]) -> None:
-    """Do something as soon as the state server answers, as Celery itself waits for its broker at start."""
+    """Do something as soon as the state server answers, as Celery itself waits for its broker at start.
+
+    Raises:
+        WorkerShutdown, WorkerTerminate: the worker was told to stop meanwhile.
+    """
     failures = 0
     while True:
+        maybe_shutdown()
         try:
             action()
         except StoreUnavailable as error:

@@ -59,6 +59,11 @@ def wire(app: Celery, settings: Settings) -> Wiring:
             f"broker {scheme}:// is not supported: dispatch_celery publishes to Redis or Valkey (redis://, rediss://,"
             " sentinel://) and RabbitMQ (amqp://)"
         )
+    if scheme == "sentinel" and "master_name=" in broker_url:
+        raise ConfigurationError(
+            "kombu takes no master_name in a broker URL:"
+            " set broker_transport_options = {'master_name': NAME}, which the state then uses too"
+        )
     if settings.redis_url is not None:
         same = scheme in _REDIS and _place(settings.redis_url) == _place(broker_url)
         return Wiring(settings.redis_url, scheme, same, options)
@@ -71,7 +76,8 @@ def wire(app: Celery, settings: Settings) -> Wiring:
         raise ConfigurationError(
             "the broker is a list of Redis servers; jobs live in one: set app.conf.dispatch_redis_url to it"
         )
-    return Wiring(broker_url, scheme, same_server=True, options=options)
+    secure = app.conf.broker_use_ssl
+    return Wiring(broker_url, scheme, same_server=True, options={**options, **({"ssl": secure} if secure else {})})
 
 
 def _place(url: str) -> tuple[str, str, int, str, str]:

@@ -21,6 +21,7 @@ __all__ = ["Finding", "check_celery", "check_server", "refuse_unsafe", "server_v
 
 _REDIS: Final = (7, 0)
 _VALKEY: Final = (7, 2)
+_AMQP: Final = frozenset({"amqp", "amqps", "pyamqp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,14 @@ def check_celery(conf: Mapping[str, Any]) -> list[Finding]:
                 "accept_content",
                 "workers accept pickle, so whoever can write to the broker can run code in them",
                 "Remove pickle from accept_content",
+            )
+        )
+    if str(conf.get("broker_url") or "").partition("://")[0] in _AMQP and not conf.get("task_queue_max_priority"):
+        found.append(
+            Finding(
+                "task_queue_max_priority",
+                "RabbitMQ ignores the priority of messages in queues that were declared without one",
+                "If jobs have priorities, set it to 9 before their queues are first declared",
             )
         )
     if str(conf.get("worker_pool_start_method") or "fork") == "spawn":

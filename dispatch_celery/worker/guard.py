@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from celery import bootsteps
 
 from dispatch_celery.errors import DispatchError
-from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.jobs.model import WorkRef
 from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 
 __all__ = ["guard_step"]
@@ -31,7 +31,7 @@ class Morgue(Protocol):
         """Keep a message as a raw dead letter."""
         ...
 
-    def give_back(self, ref: JobRef) -> None:
+    def give_back(self, ref: WorkRef) -> None:
         """Delay the wake-up of a job that this worker does not know."""
         ...
 

@@ -78,13 +78,13 @@ class Handlers:
             return await definition.__wrapped__(*args, **kwargs)
 
         wrapped = self._middleware.around_async(context, handler)
-        return self._middleware.around(context, lambda: self._on_loop(wrapped, context, timeout_ms))()
+        return self._middleware.around(context, lambda: self.on_loop(wrapped, lambda: context.cancelled, timeout_ms))()
 
     def close(self) -> None:
         """Stop the process's event loop."""
         self._loops.close()
 
-    def _on_loop(self, start: Callable[[], Any], context: JobContext, timeout_ms: int | None) -> Any:
+    def on_loop(self, start: Callable[[], Any], is_cancelled: Callable[[], bool], timeout_ms: int | None) -> Any:
         """Run a coroutine on the loop, in a copy of this thread's context, until it ends or is cancelled."""
         loop = self._loops.loop()
         outer = contextvars.copy_context()
@@ -108,7 +108,7 @@ class Handlers:
                 if left is not None:
                     left -= _LOOK
                     timed_out = timed_out or left <= 0
-                if timed_out or context.cancelled:
+                if timed_out or is_cancelled():
                     loop.call_soon_threadsafe(box[0].cancel)
                     ended.wait()
         except BaseException:

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _STILL_KNOWN: Final = 60_000
 _CUT: Final = 1_000
+_COME_BACK: Final = 500
+"""Milliseconds after a lost connection until the server is asked whether it is still the same."""
 _SECOND_LOOK: Final = 150
 
 fork_gate: Final = threading.Lock()
@@ -204,6 +206,7 @@ class Lifeline:
             announcements = self._channel.read()
         except StoreUnavailable:
             self._renew_at = 0
+            self._keeper.ring("reconcile", within=_COME_BACK)
             with suppress(StoreUnavailable):
                 if self.holder:
                     self._channel.listen([self._keys.worker(self.holder), self._keys.timers])

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError, InvalidId
-from dispatch_celery.ids import JobId
-from dispatch_celery.jobs.model import JobRef, WakeUp
+from dispatch_celery.ids import JobId, RunId
+from dispatch_celery.jobs.model import JobRef, WakeUp, WorkRef
 from dispatch_celery.jobs.options import check_queue
+from dispatch_celery.workflows.model import RunRef
 
 __all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "headers_of", "ref_of"]
 
@@ -78,17 +80,28 @@ def envelope_of(message: Any) -> bytes:
     return json.dumps(whole, default=repr, skipkeys=True).encode()[:_LARGEST]
 
 
-def ref_of(name: str, header: Any) -> JobRef | None:
-    """Return the job a message wakes; None if the header is not one of ours."""
+def ref_of(name: str, header: Any) -> WorkRef | None:
+    """Return the job or run a message wakes; None if the header is not one of ours."""
     if not isinstance(header, str):
         return None
     job_id, _, lane = header.partition(" ")
+    found = _lane(lane)
+    if found is None:
+        return None
+    try:
+        if job_id.startswith("run_"):
+            return RunRef(id=RunId.parse(job_id), name=name, queue=found[0], priority=found[1])
+        return JobRef(id=JobId.parse(job_id), name=name, queue=found[0], priority=found[1])
+    except InvalidId:
+        return None
+
+
+@lru_cache(maxsize=1_000)
+def _lane(lane: str) -> tuple[str, int] | None:
+    """Return queue and priority; None if this is no lane."""
     queue, _, priority = lane.rpartition(":")
     try:
-        parsed = JobId.parse(job_id)
         check_queue(queue)
-    except (InvalidId, ConfigurationError):
+    except ConfigurationError:
         return None
-    if priority not in _PRIORITIES:
-        return None
-    return JobRef(id=parsed, name=name, queue=queue, priority=int(priority))
+    return (queue, int(priority)) if priority in _PRIORITIES else None

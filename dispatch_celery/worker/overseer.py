@@ -25,6 +25,7 @@ from dispatch_celery.errors import JobTimeout, StoreUnavailable
 from dispatch_celery.jobs.records import JobRecords, Stored
 from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.page import Occupant, Page
+from dispatch_celery.worker.runs import RunExecutor
 
 __all__ = ["SOFT_SIGNAL", "Overseer"]
 
@@ -62,6 +63,7 @@ class Overseer:
         *,
         page: Page,
         executor: Executor,
+        runs: RunExecutor,
         records: JobRecords,
         recovery: Recovery,
         settings: Settings,
@@ -70,6 +72,7 @@ class Overseer:
     ) -> None:
         self._page = page
         self._executor = executor
+        self._runs = runs
         self._records = records
         self._recovery = recovery
         self._settings = settings
@@ -109,6 +112,9 @@ class Overseer:
         for occupant in busy:
             if occupant.deadline and now >= occupant.deadline:
                 self._sentence(occupant, "timeout")
+            elif getattr(self._sentences.get(occupant.token), "why", "") == "timeout":
+                # A step of a run ended in its grace; the run goes on under the same token.
+                del self._sentences[occupant.token]
             if self._drain_until is not None and now >= self._drain_until:
                 self._end(occupant, "drain")
             sentence = self._sentences.get(occupant.token)
@@ -222,7 +228,11 @@ class Overseer:
             self._recovery.release_process(holder, death.pid, why=death.why)
 
     def _settle_ended(self, stored: Stored, death: _Death) -> None:
-        if death.why == "timeout":
+        if stored.ref.kind:
+            self._runs.settle(stored, crashed=death.why == "timeout")
+            if death.why == "drain" and not self._children:
+                self._released.add(death.token)
+        elif death.why == "timeout":
             self._executor.settle(stored, JobTimeout("the attempt ran longer than its timeout"))
         elif death.why == "drain":
             self._executor.settle(stored, None)

@@ -30,6 +30,7 @@ _CANCEL: Final = struct.Struct("<H64s")
 _HEADER_SIZE: Final = 64
 _SLOT_SIZE: Final = 320
 _CANCEL_AT: Final = 240
+_DEADLINE_AT: Final = 16
 _FREE: Final = -1
 
 
@@ -84,6 +85,14 @@ class Page:
         started = monotonic_ms() if job_id else 0
         _CANCEL.pack_into(self._memory, at + _CANCEL_AT, 0, b"")
         _SLOT.pack_into(self._memory, at, sequence | 1, pid, deadline, started, len(job), job, len(mark), mark)
+        struct.pack_into("<Q", self._memory, at, (sequence | 1) + 1)
+
+    def set_deadline(self, slot: int, deadline: int) -> None:
+        """Say until when what is executed in a slot may run now; its cancel mark stays."""
+        at = self._at(slot)
+        (sequence,) = struct.unpack_from("<Q", self._memory, at)
+        struct.pack_into("<Q", self._memory, at, sequence | 1)
+        struct.pack_into("<q", self._memory, at + _DEADLINE_AT, deadline)
         struct.pack_into("<Q", self._memory, at, (sequence | 1) + 1)
 
     def clear(self, slot: int) -> None:
@@ -178,6 +187,11 @@ class PageSeat:
         self._local.slot, self._local.token = slot, token
         deadline = 0 if timeout_ms is None else monotonic_ms() + timeout_ms
         self._page.write(slot, pid=os.getpid(), job_id=job_id, token=token, deadline=deadline)
+
+    def limit(self, timeout_ms: int | None) -> None:
+        """Give what is executed here so much time from now on; None lifts the limit."""
+        deadline = 0 if timeout_ms is None else monotonic_ms() + timeout_ms
+        self._page.set_deadline(self._local.slot, deadline)
 
     def vacate(self) -> None:
         """Say that nothing is executed here any more."""

@@ -23,7 +23,7 @@ from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.worker.messages import celery_id, embed_of, headers_of
-from dispatch_celery.worker.template import Template
+from dispatch_celery.worker.template import Template, reach
 
 __all__ = ["BrokerPublisher", "RidingPublisher"]
 
@@ -41,9 +41,9 @@ class BrokerPublisher:
         self._lock = threading.Lock()
         self.origin = f"{os.getpid()}@{socket.gethostname()}"
 
-    def rider(self, wakeup: WakeUp) -> Call | None:  # noqa: ARG002 - this broker is another server
-        """Return nothing: the message needs a trip of its own."""
-        return None
+    def riders(self, wakeups: Sequence[WakeUp]) -> list[Call]:  # noqa: ARG002 - this broker is another server
+        """Return nothing: the messages need a trip of their own."""
+        return []
 
     def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """Publish with confirms.
@@ -65,6 +65,9 @@ class BrokerPublisher:
                     self.send(producer, wakeup)
         except unreachable as error:
             raise StoreUnavailable(f"the broker does not take messages: {type(error).__name__}: {error}") from error
+
+    def announce(self, wakeups: Sequence[WakeUp]) -> None:
+        """Do nothing: Celery has told each publication of its own accord."""
 
     def send(self, producer: Any, wakeup: WakeUp) -> None:
         """Publish one wake-up on a producer."""
@@ -102,7 +105,9 @@ class BrokerPublisher:
                 options = {**(self._app.conf.broker_transport_options or {})}
                 if not self._is_redis:
                     options["confirm_publish"] = True
-                self._connection = self._app.connection_for_write(transport_options=options)
+                connection = self._app.connection_for_write(transport_options=options)
+                reach(connection)
+                self._connection = connection
             return self._connection
 
     def close(self) -> None:
@@ -121,19 +126,23 @@ class RidingPublisher(BrokerPublisher):
         self._store = store
         self._templates: dict[tuple[str, str, int], Template] = {}
 
-    def rider(self, wakeup: WakeUp) -> Call | None:
-        """Return the push that kombu itself would make."""
-        ref, spec = wakeup.ref, wakeup.spec
-        template = self._template(ref.name, ref.queue, ref.priority)
-        if signals.before_task_publish.receivers or "canvas" in spec or "headers" in spec:
-            return Call.command("LPUSH", template.key, self._announced(wakeup, template))
-        message = template.fill(
-            task_id=celery_id(wakeup),
-            dispatch=f"{ref.id} {ref.lane}",
-            summary=f"{{{spec.get('summary', '')}}}",
-            retries=wakeup.attempt - 1,
-        )
-        return Call.command("LPUSH", template.key, message)
+    def riders(self, wakeups: Sequence[WakeUp]) -> list[Call]:
+        """Return the pushes that kombu itself would make, those into one list as one."""
+        lists: dict[str, list[str]] = {}
+        for wakeup in wakeups:
+            ref, spec = wakeup.ref, wakeup.spec
+            template = self._template(ref.name, ref.queue, ref.priority)
+            if signals.before_task_publish.receivers or "canvas" in spec or "headers" in spec:
+                message = self._announced(wakeup, template)
+            else:
+                message = template.fill(
+                    task_id=celery_id(wakeup),
+                    dispatch=f"{ref.id} {ref.lane}",
+                    summary=f"{{{spec.get('summary', '')}}}",
+                    retries=wakeup.attempt - 1,
+                )
+            lists.setdefault(template.key, []).append(message)
+        return [Call.command("LPUSH", key, *messages) for key, messages in lists.items()]
 
     def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """Publish in one trip.
@@ -143,11 +152,21 @@ class RidingPublisher(BrokerPublisher):
         """
         if not wakeups:
             return
-        try:
-            calls = [call for wakeup in wakeups if (call := self.rider(wakeup)) is not None]
-        except (OperationalError, OSError) as error:
-            raise StoreUnavailable(f"the broker does not answer: {error}") from error
-        ask_all(self._store(), calls)
+        ask_all(self._store(), self.riders(wakeups))
+        self.announce(wakeups)
+
+    def announce(self, wakeups: Sequence[WakeUp]) -> None:
+        """Send Celery's signal of each publication, as Celery itself would."""
+        if not signals.after_task_publish.receivers:
+            return
+        for wakeup in wakeups:
+            signals.after_task_publish.send(
+                sender=wakeup.ref.name,
+                body=((), {}, embed_of(wakeup)),
+                headers=headers_of(wakeup, self.origin),
+                exchange="",
+                routing_key=wakeup.ref.queue,
+            )
 
     def waiting(self, queue: str) -> int | None:
         """Return how many messages the lists of a queue hold."""

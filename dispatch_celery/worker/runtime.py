@@ -13,20 +13,21 @@ from celery import Celery
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
 from dispatch_celery.cluster.keeper import Keeper
+from dispatch_celery.cluster.reconcile import Reconcile
 from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.service import DeadLetterService
 from dispatch_celery.ids import JobId
-from dispatch_celery.jobs.definition import Call, JobDefinition
-from dispatch_celery.jobs.eager import EagerJobs
-from dispatch_celery.jobs.model import JobRef
-from dispatch_celery.jobs.ports import Observer, Publisher
+from dispatch_celery.jobs.definition import Call
+from dispatch_celery.jobs.keeping import JobKeeping
+from dispatch_celery.jobs.model import WorkRef
+from dispatch_celery.jobs.ports import Keeping, Observer, Publisher
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.registry import Registry
-from dispatch_celery.jobs.service import JobService
 from dispatch_celery.jobs.store import JobStore
-from dispatch_celery.jobs.upkeep import Marks, Retention, Revival, Timers, WakeUps
+from dispatch_celery.jobs.upkeep import House, Marks, Retention, Revival, Timers, WakeUps
+from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.service import Service
 from dispatch_celery.store.channel import Channel
 from dispatch_celery.store.client import RedisStore
@@ -35,13 +36,20 @@ from dispatch_celery.store.scripts import Word
 from dispatch_celery.store.servertime import ServerTime
 from dispatch_celery.worker.bootsteps import exit_now
 from dispatch_celery.worker.checks import check_celery, check_server, refuse_unsafe
-from dispatch_celery.worker.executor import Executor, give_back
+from dispatch_celery.worker.events import EventTeller
+from dispatch_celery.worker.executor import Executor
+from dispatch_celery.worker.flows import workflow_entry
 from dispatch_celery.worker.handlers import Handlers
 from dispatch_celery.worker.lifeline import Lifeline
 from dispatch_celery.worker.overseer import Overseer
 from dispatch_celery.worker.page import Page, PageSeat
+from dispatch_celery.worker.runs import RunExecutor, StepRunner
 from dispatch_celery.worker.task import catalogue_entry
 from dispatch_celery.worker.tracing import Tracing
+from dispatch_celery.worker.unknown import give_back
+from dispatch_celery.workflows.keeping import RunKeeping
+from dispatch_celery.workflows.registry import WorkflowRegistry
+from dispatch_celery.workflows.store import RunStore
 
 __all__ = ["Runtime"]
 
@@ -58,29 +66,29 @@ class Runtime:
         keys: Keys,
         time: ServerTime,
         registry: Registry,
+        workflows: WorkflowRegistry,
         publisher: Publisher,
         observer: Observer,
         handlers: Handlers,
         make_store: Callable[[], RedisStore],
         task_store: RedisStore,
         app: Celery,
-        service: JobService,
+        writer: JobWriter,
         dead_letters: DeadLetterService,
-        eager: EagerJobs,
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._time = time
         self._registry = registry
+        self._workflows = workflows
         self._publisher = publisher
         self._observer = observer
         self._handlers = handlers
         self._make_store = make_store
         self._task_store = task_store
         self._app = app
-        self._service = service
+        self._writer = writer
         self._dead_letters = dead_letters
-        self._eager = eager
         self._jobs = JobStore(task_store, keys, settings, time)
         self._tracing: Tracing | None = None
         self._seat: PageSeat | None = None
@@ -89,7 +97,9 @@ class Runtime:
     def tracing(self) -> Tracing:
         """Return this process's executor, joined to Celery's tracer."""
         if self._tracing is None:
-            self._tracing = Tracing(self._executor(self._seated(), self._jobs))
+            seat = self._seated()
+            executor = self._executor(seat, self._jobs, self._observer)
+            self._tracing = Tracing(executor, self._run_executor(seat, self._task_store, self._observer))
         return self._tracing
 
     def _seated(self) -> PageSeat:
@@ -97,15 +107,31 @@ class Runtime:
             raise RuntimeError("jobs run in a worker of their app: celery -A app worker")
         return self._seat
 
-    def _executor(self, seat: PageSeat, jobs: JobStore) -> Executor:
+    def _executor(self, seat: PageSeat, jobs: JobStore, observer: Observer) -> Executor:
         return Executor(
             store=jobs,
             registry=self._registry,
             publisher=self._publisher,
             settings=self._settings,
             seat=seat,
-            observer=self._observer,
+            observer=observer,
             handler=self._handlers,
+            unknown=self.give_back,
+            is_shutdown=lambda error: isinstance(error, WorkerShutdown | WorkerTerminate),
+        )
+
+    def _run_executor(self, seat: PageSeat, store: RedisStore, observer: Observer) -> RunExecutor:
+        parts = (store, self._keys, self._settings, self._time)
+        return RunExecutor(
+            store=RunStore(*parts),
+            jobs=JobStore(*parts),
+            registry=self._workflows,
+            publisher=self._publisher,
+            settings=self._settings,
+            seat=seat,
+            observer=observer,
+            runner=StepRunner(seat, self._handlers.on_loop),
+            step_retry=self._settings.default_step_retry,
             is_shutdown=lambda error: isinstance(error, WorkerShutdown | WorkerTerminate),
         )
 
@@ -121,10 +147,12 @@ class Runtime:
         self._own_stores = [renewing, keeping]
         jobs, records = JobStore(renewing, self._keys, self._settings, self._time), JobRecords(renewing, self._keys)
         cluster = ClusterStore(renewing, self._keys, self._settings, self._time)
-        recovery = self._recovery(renewing)
+        teller = EventTeller(self._observer, worker)
+        recovery = self._recovery(renewing, teller)
         overseer = Overseer(
             page=page,
-            executor=self._executor(seat, jobs),
+            executor=self._executor(seat, jobs, teller),
+            runs=self._run_executor(seat, renewing, teller),
             records=records,
             recovery=recovery,
             settings=self._settings,
@@ -135,7 +163,7 @@ class Runtime:
             cluster=cluster,
             recovery=recovery,
             overseer=overseer,
-            keeper=self._keeper(keeping),
+            keeper=self._keeper(keeping, teller),
             page=page,
             keys=self._keys,
             settings=self._settings,
@@ -145,29 +173,46 @@ class Runtime:
             on_forced=None if children else exit_now,
         )
 
-    def _recovery(self, store: RedisStore) -> Recovery:
+    def _recovery(self, store: RedisStore, observer: Observer) -> Recovery:
         return Recovery(
             jobs=JobStore(store, self._keys, self._settings, self._time),
             records=JobRecords(store, self._keys),
             cluster=ClusterStore(store, self._keys, self._settings, self._time),
             publisher=self._publisher,
-            settings=self._settings,
-            observer=self._observer,
+            kinds=self._kinds(store, observer),
+            observer=observer,
         )
 
-    def _keeper(self, store: RedisStore) -> Keeper:
+    def _kinds(self, store: RedisStore, observer: Observer) -> dict[str, Keeping]:
+        parts = (store, self._keys, self._settings, self._time)
+        return {
+            "": JobKeeping(JobStore(*parts), self._settings, observer),
+            "run-": RunKeeping(RunStore(*parts), self._settings, observer),
+        }
+
+    def _keeper(self, store: RedisStore, observer: Observer) -> Keeper:
         keys, publisher = self._keys, self._publisher
         jobs, records = JobStore(store, keys, self._settings, self._time), JobRecords(store, keys)
-        cluster, recovery = ClusterStore(store, keys, self._settings, self._time), self._recovery(store)
+        cluster = ClusterStore(store, keys, self._settings, self._time)
+        recovery = self._recovery(store, observer)
 
         def duties(term: Callable[[], str]) -> list[Service]:
+            house = House(
+                jobs=jobs,
+                records=records,
+                keys=keys,
+                publisher=publisher,
+                kinds=self._kinds(store, observer),
+                term=term,
+            )
             return [
                 DeadWorkers(cluster, recovery, term, self._observer),
-                Timers(jobs, records, keys, publisher, term),
-                Marks(jobs, records, keys, publisher),
-                WakeUps(jobs, records, keys, publisher, term, cluster.time),
-                Revival(jobs, records, keys, publisher),
-                Retention(jobs, records, keys, term),
+                Timers(house),
+                Marks(house),
+                WakeUps(house, cluster.time),
+                Revival(house),
+                Retention(house),
+                Reconcile(house, recovery),
             ]
 
         return Keeper(
@@ -178,9 +223,11 @@ class Runtime:
         )
 
     def _names(self) -> Mapping[str, str]:
-        return {
-            definition.name: catalogue_entry(definition) for definition in self._registry if not definition.is_remote
-        }
+        mine = [definition for definition in self._registry if not definition.is_remote]
+        names = {definition.name: catalogue_entry(definition).dump() for definition in mine}
+        for workflow in self._workflows:
+            names[workflow.name] = names[workflow.known_as] = workflow_entry(workflow).dump()
+        return names
 
     def check(self) -> None:
         """Look at the server and at Celery's settings before the worker starts.
@@ -203,20 +250,17 @@ class Runtime:
 
     def write_call(self, call: Call[Any], *, job_id: JobId, extra: Mapping[str, Any]) -> JobId:
         """Store and publish one job under an id."""
-        (found,) = self._service.write([self._service.new_job(call, job_id=job_id, extra=extra)])
+        (found,) = self._writer.write([self._writer.new_job(call, job_id=job_id, extra=extra)])
         return found
-
-    def run_eagerly(self, definition: JobDefinition[..., Any, Any], payload: bytes) -> Any:
-        """Run a job here, through codec and middleware, without a server."""
-        return self._eager.run(definition, payload)
 
     def bury(self, *, queue: str | None, raw: bytes, reason: str) -> None:
         """Keep a message that cannot be a job as a raw dead letter."""
         self._dead_letters.bury(raw, queue=queue or "", reason=reason)
 
-    def give_back(self, ref: JobRef) -> None:
-        """Delay the wake-up of a job that this worker does not know."""
-        give_back(self._jobs, ref, self._observer, self._settings)
+    def give_back(self, ref: WorkRef) -> None:
+        """Delay the wake-up of work that this worker does not know."""
+        runs = RunStore(self._task_store, self._keys, self._settings, self._time)
+        give_back(self._jobs, runs, ref, self._observer, self._settings)
 
     def leave_worker(self) -> None:
         """Tell extensions, and close what the process used."""

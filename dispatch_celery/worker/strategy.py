@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from celery import Celery
+from celery.exceptions import InvalidTaskError
 from celery.utils.time import maybe_iso8601
 from celery.worker.strategy import default, hybrid_to_proto2
 
@@ -23,7 +24,7 @@ from dispatch_celery.jobs.options import JobOptions
 from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 from dispatch_celery.worker.task import JobTask, job_id_of, lenient_call
 
-__all__ = ["adopt", "job_strategy"]
+__all__ = ["adopt", "job_strategy", "run_strategy"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,23 @@ def job_strategy(task: JobTask, app: Celery, consumer: Any) -> Any:
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
         if ref_of(name, message.headers.get(HEADER)) is not None:
+            _check(message)
             return wake(message, body, ack, reject, callbacks)
         return _adopt_and_ack(task, consumer, message, body)
+
+    return handle
+
+
+def run_strategy(task: Any, app: Celery, consumer: Any) -> Any:
+    """Return the handler of messages for one workflow. One without our header names no run: it is buried."""
+    wake = default(task, app, consumer)
+    name = task.name
+
+    def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
+        if ref_of(name, message.headers.get(HEADER)) is None:
+            raise InvalidTaskError(f"{name} is a workflow, which a plain call cannot start: start() it")
+        _check(message)
+        return wake(message, body, ack, reject, callbacks)
 
     return handle
 
@@ -113,3 +129,20 @@ def _moment(value: Any) -> datetime | None:
 def _queue_of(message: Any) -> str | None:
     info = message.delivery_info or {}
     return info.get("routing_key") or None
+
+
+def _check(message: Any) -> None:
+    """Refuse a wake-up that Celery would fall over: any error but this one ends its worker, or keeps the message.
+
+    Raises:
+        InvalidTaskError: it is no task message; ``guard`` buries it.
+    """
+    payload = message.payload
+    if not isinstance(payload, list | tuple) or len(payload) != 3:
+        raise InvalidTaskError("its body is not arguments, keywords and embed")
+    if not isinstance(message.headers.get("id"), str):
+        raise InvalidTaskError("it has no id")
+    limits = message.headers.get("timelimit") or (None, None)
+    if not isinstance(limits, list | tuple) or [*limits] != [None, None]:
+        # Time limits are the job's own; a wake-up of ours carries none.
+        raise InvalidTaskError(f"its time limits are {limits!r:.100}")

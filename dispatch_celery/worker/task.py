@@ -6,12 +6,12 @@ JSON makes of things) and return Celery's ``AsyncResult``. Options that cannot b
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
+from billiard.einfo import ExceptionWithTraceback
 from celery import Celery, Task
 from celery.canvas import Signature
 from celery.exceptions import Terminated, WorkerLostError
@@ -22,14 +22,26 @@ from celery.worker.state import task_ready
 from dispatch_celery.clock import Duration
 from dispatch_celery.errors import ConfigurationError, InvalidId
 from dispatch_celery.ids import JobId
+from dispatch_celery.jobs.catalogue import CatalogueEntry
 from dispatch_celery.jobs.definition import Call, JobDefinition
+from dispatch_celery.jobs.eager import EagerJobs
 from dispatch_celery.jobs.options import JobOptions
-from dispatch_celery.jobs.summary import summarise
-from dispatch_celery.worker.tracing import Tracing
+from dispatch_celery.worker.tracing import Revoked, Tracing
 
-__all__ = ["Engine", "Job", "JobTask", "catalogue_entry", "job_id_of", "lenient_call", "register_task"]
+__all__ = [
+    "Engine",
+    "Job",
+    "JobDecorator",
+    "JobTask",
+    "catalogue_entry",
+    "job_id_of",
+    "job_name",
+    "lenient_call",
+    "register_task",
+]
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
 
@@ -61,15 +73,27 @@ class Engine(Protocol):
         """Keep a message that cannot be a job as a raw dead letter."""
         ...
 
-    def run_eagerly(self, definition: JobDefinition[..., Any, Any], payload: bytes) -> Any:
-        """Run a job here, through codec and middleware, without a server."""
-        ...
-
 
 class Job(JobDefinition[P, R_co, C_co]):
     """A declared job, with Celery's verbs."""
 
-    task: JobTask
+    _task: JobTask | None = None
+
+    @property
+    def task(self) -> JobTask:
+        """The Celery task of this job.
+
+        Raises:
+            ConfigurationError: it has none: its ``Dispatch`` has no app yet, or only other workers run it.
+        """
+        if self._task is None:
+            why = "only other workers run it: enqueue() it" if self.is_remote else "it has no app yet: init_app(app)"
+            raise ConfigurationError(f"{self.name} is no Celery task here: {why}")
+        return self._task
+
+    @task.setter
+    def task(self, task: JobTask) -> None:
+        self._task = task
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R_co]:
         """Store one durable job; Celery's ``delay``."""
@@ -96,15 +120,29 @@ class Job(JobDefinition[P, R_co, C_co]):
         return self.task.apply(args, kwargs, **options)
 
 
+class JobDecorator(Protocol):
+    """What ``@dispatch.job(...)`` returns: makes a job of a sync or async function."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Job[P, R, R]: ...
+
+
 class JobRequest(Request):  # type: ignore[misc]  # Celery ships no types
     """Celery's view of one wake-up in the main process: the death of a child is ours to tell, not Celery's."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
         """Let Celery tell what the handler raised; a lost process is settled, and told, by the overseer."""
-        if not return_ok and isinstance(exc_info.exception, WorkerLostError | Terminated):
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if not return_ok and isinstance(error, WorkerLostError | Terminated | SystemExit | KeyboardInterrupt):
             logger.warning("%s[%s]: its process was lost; the job is recovered", self.name, self.id)
             task_ready(self)
             return None
+        if isinstance(error, Revoked):
+            self.send_event("task-revoked", terminated=False, signum=None, expired=False)
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
@@ -214,10 +252,12 @@ def lenient_call(
     """
     arguments = definition.typed.bind(args, kwargs)
     payload = definition.typed.arguments.encode_plain(arguments, strict=False)
-    return Call(definition, payload, summarise(arguments, definition.typed.hints))
+    return Call(definition, payload, definition.summary(arguments))
 
 
-def register_task(app: Celery, definition: Job[..., Any, Any], engine: Callable[[], Engine]) -> JobTask:
+def register_task(
+    app: Celery, definition: Job[..., Any, Any], engine: Callable[[], Engine], eager: Callable[[], EagerJobs]
+) -> JobTask:
     """Make the Celery task of a job. Composes with the app's own task class, whatever that is."""
     base = type("JobTask", (JobTask, app.Task), {"abstract": True})
 
@@ -225,7 +265,7 @@ def register_task(app: Celery, definition: Job[..., Any, Any], engine: Callable[
         execution = Tracing.claimed()
         if execution is not None:
             return engine().tracing().perform(execution)
-        return engine().run_eagerly(definition, lenient_call(definition, args, kwargs).payload)
+        return eager().run(definition, lenient_call(definition, args, kwargs).payload)
 
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(body, name, getattr(definition, name))
@@ -236,13 +276,22 @@ def register_task(app: Celery, definition: Job[..., Any, Any], engine: Callable[
     return task
 
 
-def catalogue_entry(definition: JobDefinition[..., Any, Any]) -> str:
-    """Return what by-name callers need of a job, as JSON."""
-    policy = definition.retry_policy
-    entry = {
-        "queue": definition.queue,
-        "priority": definition.priority,
-        "max_attempts": policy.max_attempts,
-        "timeout": definition.timeout_ms,
-    }
-    return json.dumps(entry)
+def job_name(fn: Any, options: dict[str, Any]) -> str:
+    """Take the name out of a declaration's options; by default, module and function.
+
+    Raises:
+        ConfigurationError: an option is Celery's, and a job has something better.
+    """
+    if options.pop("bind", False):
+        raise ConfigurationError("bind=True is Celery's: inside a job, current_job() tells id, attempt and the rest")
+    return options.pop("name", None) or f"{fn.__module__}.{fn.__qualname__}"
+
+
+def catalogue_entry(definition: JobDefinition[..., Any, Any]) -> CatalogueEntry:
+    """Return what by-name callers need of a job."""
+    return CatalogueEntry(
+        queue=definition.queue,
+        priority=definition.priority,
+        max_attempts=definition.retry_policy.max_attempts,
+        timeout=definition.timeout_ms,
+    )

@@ -10,13 +10,18 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, Self
 from uuid import uuid4
 
 from celery import Celery
+from kombu import Connection
+from kombu.exceptions import OperationalError
 from kombu.utils.json import dumps
 
-__all__ = ["Template"]
+from dispatch_celery.errors import StoreUnavailable
+
+__all__ = ["Template", "reach"]
 
 _HOLES: Final = tuple(f"\x01{name}\x01" for name in ("id", "dispatch", "summary", "tag"))
 _RETRIES: Final = 987_654_321_987
@@ -34,7 +39,11 @@ class Template:
 
     @classmethod
     def learn(cls, app: Celery, name: str, queue: str, priority: int) -> Self:
-        """Let kombu publish a message with holes in it, catching it before it leaves. Connects once."""
+        """Let kombu publish a message with holes in it, catching it before it leaves. Connects once.
+
+        Raises:
+            StoreUnavailable: the broker does not answer.
+        """
         key, envelope = _catch(app, name, queue, priority)
         envelope["properties"]["delivery_tag"] = _HOLES[3]
         parts, holes = _cut(dumps(envelope))
@@ -42,7 +51,7 @@ class Template:
 
     def fill(self, *, task_id: str, dispatch: str, summary: str, retries: int) -> str:
         """Return the message of one job without canvas and custom headers."""
-        values = (task_id, dispatch, json.dumps(summary)[1:-1], str(uuid4()), str(retries))
+        values = (task_id, dispatch, quoted(summary)[1:-1], str(uuid4()), str(retries))
         pieces = [self.parts[0]]
         for hole, part in zip(self.holes, self.parts[1:], strict=True):
             pieces += (values[hole], part)
@@ -58,10 +67,24 @@ class Template:
         return built
 
 
+def reach(connection: Connection) -> None:
+    """Connect, trying once: kombu would go on trying while somebody waits.
+
+    Raises:
+        StoreUnavailable: the broker does not answer.
+    """
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, interval_max=0)
+    except (OperationalError, OSError, *connection.connection_errors) as error:
+        where = connection.as_uri()
+        raise StoreUnavailable(f"the broker at {where} does not answer: {type(error).__name__}: {error}") from error
+
+
 def _catch(app: Celery, name: str, queue: str, priority: int) -> tuple[str, dict[str, Any]]:
     caught: list[tuple[str, dict[str, Any]]] = []
     connection = app.connection_for_write()
     try:
+        reach(connection)
         channel: Any = connection.default_channel
 
         def put(target: str, message: dict[str, Any], **_: Any) -> None:

@@ -17,26 +17,34 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Retry
 
 from dispatch_celery.errors import DispatchError, Fenced, JobFailed
-from dispatch_celery.jobs.model import JobRef
-from dispatch_celery.jobs.outcome import Completed, Failed, Retrying
-from dispatch_celery.worker.executor import Execution, Executor
+from dispatch_celery.jobs.model import JobRef, WorkRef
+from dispatch_celery.jobs.outcome import Cancelled, Completed, Failed, Retrying
+from dispatch_celery.worker.execution import Execution
+from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.messages import HEADER, ref_of
+from dispatch_celery.worker.runs import RunExecution, RunExecutor
+from dispatch_celery.workflows.model import RunState
 
-__all__ = ["Tracing"]
+__all__ = ["Revoked", "Tracing"]
 
-_current: ContextVar[Execution | None] = ContextVar("dispatch_execution", default=None)
+_current: ContextVar[Execution | RunExecution | None] = ContextVar("dispatch_execution", default=None)
+
+
+class Revoked(Ignore):  # type: ignore[misc]  # Celery ships no types
+    """Ends a task whose job was cancelled: to Celery neither a success nor a failure."""
 
 
 class Tracing:
     """What a job's task does in a worker process."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, runs: RunExecutor) -> None:
         self._executor = executor
+        self._runs = runs
 
     def trace(self, tracer: Any, name: str, task_id: str, args: Any, kwargs: Any, request: Any) -> Any:
         """Claim the job of a message and run Celery's tracer on it; answer IGNORED when there is nothing to run."""
         ref = self._ref(name, request)
-        execution = None if ref is None else self._executor.claim(ref)
+        execution = self._claim(ref)
         if execution is None:
             return _ignored()
         mark = _current.set(execution)
@@ -45,13 +53,37 @@ class Tracing:
         finally:
             _current.reset(mark)
 
+    def _claim(self, ref: WorkRef | None) -> Execution | RunExecution | None:
+        if isinstance(ref, JobRef):
+            return self._executor.claim(ref)
+        return None if ref is None else self._runs.claim(ref)
+
     @staticmethod
-    def claimed() -> Execution | None:
-        """Return the claimed job that this thread's tracer is about to run."""
+    def claimed() -> Execution | RunExecution | None:
+        """Return the claimed job or run that this thread's tracer is about to run."""
         return _current.get()
 
-    def perform(self, execution: Execution) -> Any:
-        """Run a claimed job; return its value, or raise what Celery should make of its end."""
+    def perform(self, execution: Execution | RunExecution) -> Any:
+        """Run what was claimed; return its value, or raise what Celery should make of its end."""
+        return self._perform_run(execution) if isinstance(execution, RunExecution) else self._perform_job(execution)
+
+    def _perform_run(self, execution: RunExecution) -> Any:
+        try:
+            outcome = self._runs.perform(execution)
+        except Fenced as fenced:
+            raise Ignore(str(fenced)) from None
+        if outcome.state == RunState.COMPLETED:
+            return outcome.value
+        if outcome.state == RunState.CANCELLED:
+            raise Revoked(outcome.reason)
+        if outcome.state == RunState.FAILED:
+            raise outcome.error if isinstance(outcome.error, Exception) else DispatchError(repr(outcome.error))
+        if outcome.state == RunState.WAITING:
+            # To Celery a run at rest is a task that will be tried again: it has neither succeeded nor failed.
+            raise Retry("the run waits; no worker is held")
+        raise Ignore(str(outcome.state))
+
+    def _perform_job(self, execution: Execution) -> Any:
         try:
             outcome = self._executor.perform(execution)
         except Fenced as fenced:
@@ -61,10 +93,12 @@ class Tracing:
         if isinstance(outcome, Retrying):
             error = outcome.error if isinstance(outcome.error, Exception) else None
             raise Retry(outcome.failure.message, exc=error, when=outcome.delay / 1000) from error
-        raise _raised(outcome) if isinstance(outcome, Failed) else Ignore(type(outcome).__name__.lower())
+        if isinstance(outcome, Cancelled):
+            raise Revoked(outcome.reason)
+        raise _raised(outcome) if isinstance(outcome, Failed) else Ignore("released")
 
     @staticmethod
-    def _ref(name: str, request: Any) -> JobRef | None:
+    def _ref(name: str, request: Any) -> WorkRef | None:
         header = request.get(HEADER) if isinstance(request, dict) else getattr(request, HEADER, None)
         return ref_of(name, header)
 

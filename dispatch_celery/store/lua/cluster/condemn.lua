@@ -1,7 +1,7 @@
--- PURPOSE  Ends the incarnations whose lease has run out; what they hold may now be recovered.
--- KEYS     workers condemned leader
+-- PURPOSE  Ends the incarnations whose lease has run out, and tells whose work may now be recovered.
+-- KEYS     workers condemned leader running running_runs
 -- ARGV     now term limit
--- RETURNS  now *ids
+-- RETURNS  now running *ids
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS none
 -- COST     O(limit log n)
@@ -9,10 +9,12 @@
 local lost = reigns(A.term)
 if lost then return lost end
 local now = clock(A.now)
-local reply = {string.format('%.0f', now)}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.workers, '-inf', now, 'LIMIT', 0, tonumber(A.limit))) do
+local limit = tonumber(A.limit)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.workers, '-inf', now, 'LIMIT', 0, limit)) do
   redis.call('ZREM', K.workers, id)
   redis.call('ZADD', K.condemned, now, id)
-  reply[#reply + 1] = id
 end
+local running = redis.call('ZCARD', K.running) + redis.call('ZCARD', K.running_runs)
+local reply = {string.format('%.0f', now), tostring(running)}
+for _, id in ipairs(redis.call('ZRANGE', K.condemned, 0, limit - 1)) do reply[#reply + 1] = id end
 return reply

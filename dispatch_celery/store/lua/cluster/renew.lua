@@ -1,5 +1,5 @@
 -- PURPOSE  Renews a worker's lease; takes or keeps the lead; tells who leads, what is due, and what this worker holds.
--- KEYS     workers worker held leader running timers marks expiry condemned lanes unknown
+-- KEYS     workers worker held leader running running_runs timers marks expiry condemned lanes unknown
 -- ARGV     now id lease leader_lease nonce volunteer state with_held
 --          volunteer: 1 to take the lead when nobody has it; with_held: 1 for the holdings.
 -- RETURNS  RENEWED now leader term until running timers marks expiry leases condemned lanes unknown *held | LOST now
@@ -24,9 +24,9 @@ if A.volunteer == '1' and (mine or free) then
 end
 
 local function first(set) return redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2] or '' end
+local running = redis.call('ZCARD', K.running) + redis.call('ZCARD', K.running_runs)
 local reply = {'RENEWED', string.format('%.0f', now), leader[1] or '', (leader[2] or '0') .. '.' .. (leader[3] or ''),
-  leader[4] or '0', tostring(redis.call('ZCARD', K.running)), first(K.timers), first(K.marks), first(K.expiry),
-  first(K.workers), tostring(redis.call('ZCARD', K.condemned)), tostring(redis.call('SCARD', K.lanes)),
+  leader[4] or '0', tostring(running), first(K.timers), first(K.marks), first(K.expiry), first(K.workers), tostring(redis.call('ZCARD', K.condemned)), tostring(redis.call('SCARD', K.lanes)),
   tostring(redis.call('ZCARD', K.unknown))}
 if A.with_held == '1' then
   for _, word in ipairs(redis.call('HGETALL', K.held)) do reply[#reply + 1] = word end

@@ -10,8 +10,7 @@ local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
 if seen[1] ~= 'pending' then return {'STATE', seen[1] or 'missing'} end
 unready(A.id, seen[3])
-move(A.id, 'failed', seen[2])
-redis.call('HSET', K.record, 'error', A.error, 'reason', A.reason, 'finished_at', now)
+move(A.id, 'failed', seen[2], 'error', A.error, 'reason', A.reason, 'finished_at', now)
 redis.call('ZADD', K.dead, now, A.id)
 if A.reason == 'unknown' then redis.call('ZADD', K.unknown, now, A.id) end
 retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))

@@ -15,8 +15,7 @@ if seen[1] ~= A.expected or (seen[1] ~= 'scheduled' and seen[1] ~= 'pending' and
 end
 redis.call('ZREM', K.timers, A.id)
 unready(A.id, seen[3])
-move(A.id, 'cancelled', seen[2])
-redis.call('HSET', K.record, 'reason', A.reason, 'finished_at', now)
+move(A.id, 'cancelled', seen[2], 'reason', A.reason, 'finished_at', now)
 redis.call('HDEL', K.record, 'due_at')
 retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'cancelled')

@@ -28,8 +28,7 @@ if seen[8] and tonumber(seen[8]) <= now then return {'EXPIRED'} end
 local number = (tonumber(seen[3]) or 0) + 1
 token = string.format('%.0f.%s', number, A.nonce)
 unready(A.id, seen[6])
-move(A.id, 'running', seen[7])
-redis.call('HSET', K.record, 'token', token, 'token_number', number, 'holder', A.holder, 'pid', A.pid,
+move(A.id, 'running', seen[7], 'token', token, 'token_number', number, 'holder', A.holder, 'pid', A.pid,
   'worker', A.holder, 'started_at', now)
 redis.call('HDEL', K.record, 'unknown_since', 'publishes')
 redis.call('HSET', K.held, A.id, A.pid .. ' ' .. token)

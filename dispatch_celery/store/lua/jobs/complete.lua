@@ -5,15 +5,11 @@
 -- ERRORS   none
 -- TRANSITIONS running>completed
 -- COST     O(log n)
--- INCLUDE  clock journal guard close move retain
+-- INCLUDE  clock journal guard move close retain
 local now = clock(A.now)
-local refusal = guard(A.token, 'completed')
+local refusal, created = guard(A.token, 'completed')
 if refusal then return refusal end
-local created = redis.call('HGET', K.record, 'created_at')
-close(A.id, A.token, 'completed')
-move(A.id, 'completed', created)
-redis.call('HSET', K.record, 'result', A.result, 'finished_at', now)
-redis.call('HDEL', K.record, 'cancel')
+close(A.id, A.token, 'completed', created, 'result', A.result, 'finished_at', now)
 retain_record(A.id, now, tonumber(created), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'completed')
 journal('dispatch.job.completed', A.id, 'running', 'completed', A.token)

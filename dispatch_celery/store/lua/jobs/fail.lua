@@ -6,19 +6,16 @@
 -- ERRORS   none
 -- TRANSITIONS running>failed
 -- COST     O(log n)
--- INCLUDE  clock journal guard close move history retain
+-- INCLUDE  clock journal guard move close history retain
 local now = clock(A.now)
-local refusal = guard(A.token, 'failed')
+local refusal, created, cancel = guard(A.token, 'failed')
 if refusal then return refusal end
-local seen = redis.call('HMGET', K.record, 'created_at', 'cancel')
-if seen[2] then return {'CANCELLING'} end
-close(A.id, A.token, 'failed')
-move(A.id, 'failed', seen[1])
+if cancel then return {'CANCELLING'} end
+close(A.id, A.token, 'failed', created, 'error', A.error, 'reason', A.reason, 'finished_at', now)
 remember(A.attempt, now)
 redis.call('HINCRBY', K.record, A.counter, 1)
-redis.call('HSET', K.record, 'error', A.error, 'reason', A.reason, 'finished_at', now)
 redis.call('ZADD', K.dead, now, A.id)
-retain_record(A.id, now, tonumber(seen[1]), tonumber(A.retain), tonumber(A.retain_key))
+retain_record(A.id, now, tonumber(created), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'failed')
 journal('dispatch.job.failed', A.id, 'running', 'failed', A.token)
 return {'DONE', string.format('%.0f', now)}

@@ -5,18 +5,14 @@
 -- ERRORS   none
 -- TRANSITIONS running>cancelled
 -- COST     O(log n)
--- INCLUDE  clock journal guard close move history retain
+-- INCLUDE  clock journal guard move close history retain
 local now = clock(A.now)
-local refusal = guard(A.token, 'cancelled')
+local refusal, created, cancel = guard(A.token, 'cancelled')
 if refusal then return refusal end
-local seen = redis.call('HMGET', K.record, 'created_at', 'cancel')
-close(A.id, A.token, 'cancelled')
-move(A.id, 'cancelled', seen[1])
+close(A.id, A.token, 'cancelled', created, 'reason', cancel or A.reason, 'finished_at', now)
 remember(A.attempt, now)
-redis.call('HSET', K.record, 'reason', seen[2] or A.reason, 'finished_at', now)
 if A.error ~= '' then redis.call('HSET', K.record, 'error', A.error) end
-redis.call('HDEL', K.record, 'cancel')
-retain_record(A.id, now, tonumber(seen[1]), tonumber(A.retain), tonumber(A.retain_key))
+retain_record(A.id, now, tonumber(created), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'cancelled')
 journal('dispatch.job.cancelled', A.id, 'running', 'cancelled', A.token)
 return {'DONE', string.format('%.0f', now)}

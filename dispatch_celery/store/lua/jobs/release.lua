@@ -6,17 +6,15 @@
 -- ERRORS   none
 -- TRANSITIONS running>pending
 -- COST     O(log n)
--- INCLUDE  clock journal guard close move history ready
+-- INCLUDE  clock journal guard move close history ready
 local now = clock(A.now)
-local refusal = guard(A.token, 'pending')
+local refusal, created, cancel = guard(A.token, 'pending')
 if refusal then
   if refusal[1] == 'REPEATED' then refusal[3] = redis.call('HGET', K.record, 'wake') end
   return refusal
 end
-local seen = redis.call('HMGET', K.record, 'created_at', 'cancel')
-if seen[2] then return {'CANCELLING'} end
-close(A.id, A.token, 'pending')
-move(A.id, 'pending', seen[1])
+if cancel then return {'CANCELLING'} end
+close(A.id, A.token, 'pending', created)
 remember(A.attempt, now)
 if A.counter ~= '' then redis.call('HINCRBY', K.record, A.counter, 1) end
 local wake = make_ready(A.id, A.lane, now, tonumber(A.grace))

@@ -16,7 +16,9 @@ redis.call('ZREM', K.expiry, A.id)
 move(A.id, 'pending', seen[2])
 redis.call('HDEL', K.record, 'error', 'reason', 'finished_at', 'attempts', 'crashes', 'lost_workers', 'snoozes',
   'unknown_since', 'expires_at')
-if A.keyed == '1' then redis.call('PERSIST', K.idempotency) end
+if A.keyed == '1' and string.match(redis.call('GET', K.idempotency) or '', '^%S+') == A.id then
+  redis.call('PERSIST', K.idempotency)
+end
 local wake = make_ready(A.id, A.lane, now, tonumber(A.grace))
 journal('dispatch.job.reopened', A.id, 'failed', 'pending', '')
 return {'READY', wake}

@@ -7,15 +7,13 @@
 -- ERRORS   none
 -- TRANSITIONS running>retrying
 -- COST     O(log n)
--- INCLUDE  clock journal guard close move history timer
+-- INCLUDE  clock journal guard move close history timer
 local now = clock(A.now)
-local refusal = guard(A.token, 'retrying')
+local refusal, created, cancel = guard(A.token, 'retrying')
 if refusal then return refusal end
-local seen = redis.call('HMGET', K.record, 'created_at', 'cancel')
-if seen[2] then return {'CANCELLING'} end
+if cancel then return {'CANCELLING'} end
 local due = now + tonumber(A.delay)
-close(A.id, A.token, 'retrying')
-move(A.id, 'retrying', seen[1])
+close(A.id, A.token, 'retrying', created)
 remember(A.attempt, now)
 redis.call('HINCRBY', K.record, A.counter, 1)
 if A.error ~= '' then redis.call('HSET', K.record, 'error', A.error) end

@@ -1,0 +1,178 @@
+"""Makes jobs out of calls, writes them, and publishes their wake-ups: the way in, for one job and for thousands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from dispatch_celery.clock import to_ms
+from dispatch_celery.errors import DispatchError, IdempotencyConflict, StoreUnavailable
+from dispatch_celery.ids import JobId
+from dispatch_celery.jobs.catalogue import Catalogue
+from dispatch_celery.jobs.definition import Call
+from dispatch_celery.jobs.model import SCHEMA, JobRef, JobState, WakeUp
+from dispatch_celery.jobs.options import StoredRetry
+from dispatch_celery.jobs.ports import Observer, Publisher
+from dispatch_celery.jobs.store import JobStore, NewJob
+from dispatch_celery.scope import current_scope
+
+__all__ = ["JobWriter"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH: Final = 500
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""What is written in one trip at most: some milliseconds of the server's time."""
+
+
+class JobWriter:
+    """Writes and publishes. Safe for threads."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        publisher: Publisher,
+        observer: Observer,
+        catalogue: Catalogue,
+        default_queue: str,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._observer = observer
+        self._catalogue = catalogue
+        self._default_queue = default_queue
+
+    def enqueue(self, calls: Iterable[Call[Any]]) -> list[JobId]:
+        """Write and publish calls in bounded batches; return the jobs' ids in order."""
+        return [job_id for batch in _batches(calls) for job_id in self.write([self.new_job(call) for call in batch])]
+
+    def new_job(
+        self, call: Call[Any], *, job_id: JobId | None = None, extra: Mapping[str, Any] | None = None
+    ) -> NewJob:
+        """Return what would be written for a call; its id is minted here, so writing it twice is one job."""
+        options = call.options
+        spec: dict[str, Any] = {"schema": SCHEMA, "summary": call.summary}
+        tenant = current_scope().path
+        if tenant:
+            spec["scope"] = tenant
+        if extra:
+            spec |= extra
+        queue, priority = self._lane(call)
+        if options.is_empty:
+            ref = JobRef(
+                id=job_id or JobId.mint(), name=call.definition.name, queue=queue, priority=priority, scope=tenant
+            )
+            return NewJob(ref=ref, spec=spec, payload=call.payload)
+        if options.idempotency_key is not None:
+            spec["idempotency_key"] = options.idempotency_key
+        if options.retry is not None:
+            spec["retry"] = StoredRetry.dump(options.retry)
+        if options.timeout is not None:
+            spec["timeout"] = to_ms(options.timeout)
+        if options.headers:
+            spec["headers"] = options.headers
+        ref = JobRef(
+            id=job_id or JobId.mint(),
+            name=call.definition.name,
+            queue=queue,
+            priority=priority,
+            scope=tenant,
+            idempotency_key=options.idempotency_key or "",
+        )
+        return NewJob(
+            ref=ref,
+            spec=spec,
+            payload=call.payload,
+            delay=options.delay_ms,
+            run_at=options.run_at_ms,
+            expires=options.expires_ms,
+            digest=sha256(call.payload).hexdigest()[:32] if options.idempotency_key is not None else "",
+        )
+
+    def _lane(self, call: Call[Any]) -> tuple[str, int]:
+        """Return queue and priority: the call's, else the declaration's, else what the job's own workers say."""
+        definition, options = call.definition, call.options
+        queue = options.queue or definition.queue
+        priority = definition.priority if options.priority is None else options.priority
+        if queue is None and definition.is_remote:
+            entry = self._catalogue.get(definition.name)
+            if entry is not None:
+                queue = entry.queue
+                priority = entry.priority if options.priority is None else priority
+        return queue or self._default_queue, priority
+
+    def write(self, jobs: Sequence[NewJob]) -> list[JobId]:
+        """Write jobs and publish their wake-ups; return the ids under which they are found.
+
+        Raises:
+            IdempotencyConflict: a key is used with another payload. The batch's other jobs are written.
+            StoreUnavailable: no answer; each job is written whole or not at all.
+        """
+        at_once = {
+            job.ref.id: WakeUp(ref=job.ref, wake="1", spec=job.spec)
+            for job in jobs
+            if job.delay is None and job.run_at is None
+        }
+        riders = self._publisher.riders(list(at_once.values()))
+        if riders:
+            riders.append(self._store.clearing([(job_id, "1") for job_id in at_once]))
+        ids: list[JobId] = []
+        published: list[WakeUp] = []
+        unpublished: list[WakeUp] = []
+        refused: DispatchError | None = None
+        for job, reply in zip(jobs, self._store.enqueue(jobs, riders), strict=True):
+            if isinstance(reply, DispatchError):
+                refused = refused or reply
+                continue
+            verdict = reply[0]
+            if verdict == "CONFLICT":
+                refused = refused or _conflict(job, reply[1])
+                continue
+            ids.append(JobId(reply[1]) if verdict == "EXISTING" else job.ref.id)
+            if verdict == "CREATED":
+                if reply[1] == JobState.PENDING:
+                    wakeup = at_once.get(job.ref.id)
+                    (published if riders and wakeup else unpublished).append(
+                        wakeup or WakeUp(ref=job.ref, wake="1", spec=job.spec)
+                    )
+                self._observer("enqueued", job.ref)
+        self._publisher.announce(published)
+        self.publish(unpublished)
+        if refused is not None:
+            raise refused
+        return ids
+
+    def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        """Publish wake-ups and clear their marks. A broker that is away keeps the marks: they are swept later."""
+        if not wakeups:
+            return
+        try:
+            self._publisher.publish(wakeups)
+            self._store.clear_marks([(wakeup.ref.id, wakeup.wake) for wakeup in wakeups])
+        except StoreUnavailable as error:
+            logger.warning("%d wake-ups wait for the broker and will be swept: %s", len(wakeups), error)
+
+
+def _batches(calls: Iterable[Call[Any]]) -> Iterator[list[Call[Any]]]:
+    batch: list[Call[Any]] = []
+    size = 0
+    for call in calls:
+        if batch and (len(batch) == _BATCH or size + len(call.payload) > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(call)
+        size += len(call.payload)
+    if batch:
+        yield batch
+
+
+def _conflict(job: NewJob, existing: str) -> IdempotencyConflict:
+    return IdempotencyConflict(
+        f"idempotency key {job.ref.idempotency_key!r} of {job.ref.name} belongs to {existing} with another"
+        " payload: use another key, or the same payload",
+        existing_id=existing,
+        refused_id=job.ref.id,
+    )

@@ -1,0 +1,24 @@
+-- PURPOSE  Cancels a run that nobody holds.
+-- KEYS     record from_state from_name to_state to_name lane marks waits due timers unknown expiry idempotency journal
+-- ARGV     now journal id expected reason keyed retain retain_key
+--          expected: the state the caller saw; from_state and from_name belong to it.
+-- RETURNS  DONE now | STATE state | MISSING
+-- ERRORS   none
+-- TRANSITIONS pending>cancelled waiting>cancelled parked>cancelled
+-- COST     O(log n)
+-- INCLUDE  clock journal move unready retain
+local now = clock(A.now)
+local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
+if not seen[1] then return {'MISSING'} end
+if seen[1] ~= A.expected or (seen[1] ~= 'pending' and seen[1] ~= 'waiting' and seen[1] ~= 'parked') then
+  return {'STATE', seen[1]}
+end
+redis.call('DEL', K.waits, K.due)
+redis.call('ZREM', K.timers, A.id)
+redis.call('ZREM', K.unknown, A.id)
+unready(A.id, seen[3])
+move(A.id, 'cancelled', seen[2], 'reason', A.reason, 'finished_at', now)
+retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))
+redis.call('PUBLISH', K.record, 'cancelled')
+journal('dispatch.run.cancelled', A.id, A.expected, 'cancelled', '')
+return {'DONE', string.format('%.0f', now)}

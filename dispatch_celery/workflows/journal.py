@@ -1,0 +1,154 @@
+r"""The journal of a run as its holder sees it: what is recorded, and whether the code still asks for the same.
+
+An entry is stored as ``<status> <seq> <ms> <head>\n<payload>``. The server reads the first three; the head is JSON:
+``k`` the kind, ``d`` the digest of the arguments, ``o`` the place in its branch, and what a timeline shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from dispatch_celery.errors import NonDeterminism
+
+__all__ = ["Branch", "Entry", "Journal", "digest_of", "rest_of"]
+
+RESOLVED: Final = frozenset({"value", "error", "timeout"})
+DERIVED: Final = frozenset({"uuid", "random"})
+"""Calls whose value follows from their identity: they are never recorded, and leave gaps among the places."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One promise as it is stored."""
+
+    identity: str
+    status: str
+    seq: int
+    at: int
+    """When it was resolved, in ms since 1970; of an open one, when it is due (0: never)."""
+    head: Mapping[str, Any]
+    payload: bytes
+
+    @classmethod
+    def parse(cls, identity: str, data: bytes) -> Entry:
+        """Return a stored entry."""
+        first, _, payload = data.partition(b"\n")
+        status, seq, at, head = first.split(b" ", 3)
+        return cls(identity, status.decode(), int(seq), int(at), json.loads(head), payload)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether its outcome is known, and will never change."""
+        return self.status in RESOLVED
+
+    @property
+    def shown(self) -> str:
+        """How a person is told of it."""
+        return f"{self.head.get('k')} {self.identity}"
+
+
+def rest_of(head: Mapping[str, Any], payload: bytes = b"") -> bytes:
+    """Return the part of an entry that only Python reads."""
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + payload
+
+
+def digest_of(arguments: bytes) -> str:
+    """Return what is compared of a call's arguments."""
+    return sha256(arguments).hexdigest()[:12]
+
+
+class Branch:
+    """One line of program order in a run. Gathered members have branches of their own below it."""
+
+    def __init__(self, path: str = "", *, in_order: bool = True) -> None:
+        self.path = path
+        self.in_order = in_order
+        """Whether each call is recorded before the next is made; not where several are under way at once."""
+        self._counts: dict[str, int] = {}
+        self.place = 0
+
+    def take(self, name: str) -> tuple[str, int]:
+        """Return the identity of the next call of this name, and its place in the branch."""
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        place, self.place = self.place, self.place + 1
+        return f"{self.path}{name}#{count}", place
+
+    def peek(self, name: str) -> str:
+        """Return the identity that the next call of this name would take."""
+        return f"{self.path}{name}#{self._counts.get(name, 0) + 1}"
+
+
+class Journal:
+    """What is recorded of a run, and what its code has asked for so far."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._places: dict[tuple[str, int], Entry] = {}
+        self._last: dict[str, int] = {}
+        self._asked: list[str] = []
+        for entry in entries:
+            self.keep(entry)
+
+    def begin(self) -> None:
+        """Forget what the code has asked for: it runs from the top."""
+        self._asked.clear()
+
+    def ask(self, branch: Branch, name: str, kind: str, digest: str) -> tuple[str, int, Entry | None]:
+        """Return the identity and place of the code's next call, and what is recorded of it.
+
+        Raises:
+            NonDeterminism: something else is recorded at this place, or nothing but what comes after it.
+        """
+        identity, place = branch.take(name)
+        self._asked.append(f"{kind} {identity}")
+        recorded = self._places.get((branch.path, place))
+        if recorded is None:
+            if branch.in_order and kind not in DERIVED and self.recorded_after(branch):
+                raise NonDeterminism(f"the code calls {kind} {identity}, which is not recorded.\n{self._sequences()}")
+            return identity, place, None
+        same = recorded.identity == identity and recorded.head["k"] == kind
+        if not same or recorded.head["d"] != digest:
+            why = "" if not same else " with other arguments"
+            raise NonDeterminism(
+                f"the code calls {kind} {identity}{why} where {recorded.shown} is recorded.\n{self._sequences()}"
+            )
+        return identity, place, recorded
+
+    def at(self, branch: Branch) -> Entry | None:
+        """Return what is recorded at the place that the code's next call in a branch would have."""
+        return self._places.get((branch.path, branch.place))
+
+    def recorded_after(self, branch: Branch) -> bool:
+        """Return whether anything is recorded at that place or after it."""
+        return self._last.get(branch.path, -1) >= branch.place
+
+    def check_end(self, branch: Branch) -> None:
+        """Refuse an end of the code before the end of what is recorded.
+
+        Raises:
+            NonDeterminism: there is more recorded in this branch than was asked for.
+        """
+        if self.recorded_after(branch):
+            left = [
+                entry for (path, place), entry in self._places.items() if path == branch.path and place >= branch.place
+            ]
+            first = min(left, key=lambda entry: int(entry.head["o"]))
+            raise NonDeterminism(f"the code ended where {first.shown} is recorded.\n{self._sequences()}")
+
+    def keep(self, entry: Entry) -> None:
+        """Take in what is recorded."""
+        path, place = _branch_of(entry.identity), int(entry.head["o"])
+        self._places[path, place] = entry
+        self._last[path] = max(place, self._last.get(path, -1))
+
+    def _sequences(self) -> str:
+        recorded = [entry.shown for _, entry in sorted(self._places.items(), key=lambda item: item[0])]
+        return f"recorded: {', '.join(recorded)}\ncode:     {', '.join(self._asked)}"
+
+
+def _branch_of(identity: str) -> str:
+    head, slash, _ = identity.rpartition("/")
+    return head + slash

@@ -1,0 +1,107 @@
+"""What a run is: its states, the moves between them, and its record.
+
+``TRANSITIONS`` is the table; the Lua headers of ``lua/runs`` state theirs, and a test says that both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from dispatch_celery.ids import RunId
+from dispatch_celery.jobs.model import Failure, WorkRef
+from dispatch_celery.scope import Scope
+
+__all__ = ["ENDED", "TRANSITIONS", "Promise", "Run", "RunRef", "RunState"]
+
+
+class RunState(StrEnum):
+    """Where a run is."""
+
+    PENDING = "pending"
+    """Ready: a worker may take it at any moment."""
+    RUNNING = "running"
+    """Held by a worker."""
+    WAITING = "waiting"
+    """Waits for something that has a name; no worker holds it."""
+    PARKED = "parked"
+    """Only a person can go on."""
+    COMPLETED = "completed"
+    """Ended with a result."""
+    FAILED = "failed"
+    """Ended with an error."""
+    CANCELLED = "cancelled"
+    """Ended because somebody asked for it, or because its time was up."""
+
+
+ENDED: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
+
+TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
+    "new": frozenset({"pending", "waiting"}),
+    "pending": frozenset({"running", "parked", "cancelled"}),
+    "running": frozenset({"waiting", "pending", "parked", "completed", "failed", "cancelled"}),
+    "waiting": frozenset({"pending", "cancelled"}),
+    "parked": frozenset({"pending", "cancelled"}),
+    "completed": frozenset({"gone"}),
+    "failed": frozenset({"gone"}),
+    "cancelled": frozenset({"gone"}),
+}
+"""From each state to those that may follow. ``new`` is before the record, ``gone`` after its retention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRef(WorkRef):
+    """What never changes about a run."""
+
+    id: RunId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """One line of a run's timeline: a durable call, and how it stands."""
+
+    identity: str
+    kind: str
+    status: str
+    """``value``, ``error`` or ``timeout``; while it is open ``sleeping``, ``awaiting`` or ``retrying``."""
+    begun_at: datetime | None
+    resolved_at: datetime | None
+    due_at: datetime | None
+    attempts: int
+    worker: str
+    value: Any = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run's record as it was when it was read."""
+
+    id: RunId
+    name: str
+    version: int
+    queue: str
+    priority: int
+    state: RunState
+    arguments: Mapping[str, Any]
+    scope: Scope
+    created_at: datetime
+    started_at: datetime | None = None
+    """When a worker first took it."""
+    waiting_since: datetime | None = None
+    finished_at: datetime | None = None
+    crashes: int = 0
+    worker: str = ""
+    idempotency_key: str = ""
+    cancel_requested: bool = False
+    reason: str = ""
+    detail: str = ""
+    """Why it is parked, in full."""
+    status: str = ""
+    """What the workflow last said of itself."""
+    failure: Failure | None = None
+    result: Any = None
+    token: int = 0

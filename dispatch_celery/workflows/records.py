@@ -1,0 +1,97 @@
+"""Reads stored runs as values for people: the record, and the timeline of its promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from dispatch_celery.clock import from_ms
+from dispatch_celery.ids import RunId
+from dispatch_celery.jobs.records import decode_failure
+from dispatch_celery.scope import Scope
+from dispatch_celery.store.client import Store
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.replies import ask, ask_all, pairs, text
+from dispatch_celery.store.scripts import Call
+from dispatch_celery.workflows.failure import failure_in
+from dispatch_celery.workflows.journal import Entry
+from dispatch_celery.workflows.model import Promise, Run, RunState
+
+__all__ = ["RunRecords"]
+
+
+class RunRecords:
+    """Reads of one partition. Never decides anything: what is read here may be old when it is used."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    def runs(self, ids: Sequence[str]) -> list[Run | None]:
+        """Return whole records, in one trip; None where there is none."""
+        calls = [Call.command("HGETALL", self._keys.record(run_id)) for run_id in ids]
+        replies = ask_all(self._store, calls)
+        return [self.of(run_id, pairs(reply)) if reply else None for run_id, reply in zip(ids, replies, strict=True)]
+
+    def timeline(self, run_id: str) -> list[Promise]:
+        """Return every promise of a run: the resolved ones in the order of their outcomes, then the open ones."""
+        flat = ask(self._store, Call.command("HGETALL", self._keys.promises(run_id)))
+        entries = [Entry.parse(name, data) for name, data in pairs(flat).items()]
+        entries.sort(key=lambda entry: (not entry.is_resolved, entry.seq, int(entry.head["o"])))
+        return [_promise(entry) for entry in entries]
+
+    @staticmethod
+    def of(run_id: str, fields: Mapping[str, bytes]) -> Run:
+        """Return the record that stored fields make."""
+        spec = json.loads(fields.get("spec") or b"{}")
+        queue, _, priority = text(fields.get("lane")).rpartition(":")
+
+        def moment(name: str) -> datetime | None:
+            return from_ms(int(float(fields[name]))) if name in fields else None
+
+        state = RunState(text(fields["state"]))
+        return Run(
+            id=RunId(run_id),
+            name=text(fields.get("name")),
+            version=int(fields.get("version", 1)),
+            queue=queue,
+            priority=int(priority),
+            state=state,
+            arguments=json.loads(fields.get("payload") or b"{}"),
+            scope=Scope.from_path(spec.get("scope", "")),
+            created_at=from_ms(int(fields["created_at"])),
+            started_at=moment("first_at"),
+            waiting_since=moment("waiting_since") if state == RunState.WAITING else None,
+            finished_at=moment("finished_at"),
+            crashes=int(fields.get("crashes", 0)),
+            worker=text(fields.get("worker")),
+            idempotency_key=spec.get("idempotency_key", ""),
+            cancel_requested="cancel" in fields and state not in (RunState.CANCELLED, RunState.FAILED),
+            reason=text(fields.get("reason") or fields.get("cancel")),
+            detail=text(fields.get("detail")),
+            failure=decode_failure(fields.get("error")),
+            result=json.loads(fields["result"]) if "result" in fields else None,
+            token=int(fields.get("token_number", 0)),
+        )
+
+
+def _promise(entry: Entry) -> Promise:
+    at = from_ms(entry.at) if entry.at else None
+    value: Any = None
+    if entry.status == "value" and entry.payload:
+        value = json.loads(entry.payload)
+    took = entry.head.get("ms")
+    return Promise(
+        identity=entry.identity,
+        kind=str(entry.head["k"]),
+        status=entry.status,
+        begun_at=from_ms(entry.at - int(took)) if at is not None and took is not None else None,
+        resolved_at=at if entry.is_resolved else None,
+        due_at=None if entry.is_resolved else at,
+        attempts=int(entry.head.get("a", 0)),
+        worker=str(entry.head.get("w", "")),
+        value=value,
+        failure=failure_in(entry.payload) if entry.status == "error" else None,
+    )

@@ -1,0 +1,73 @@
+"""The life cycle of runs as Celery signals: ``@run_completed.connect``.
+
+======================  =======================  =====================================
+signal                  keyword arguments        Celery's own signal of that moment
+======================  =======================  =====================================
+``run_enqueued``        ``run``                  ``after_task_publish``
+``run_started``         ``run``                  ``task_prerun``
+``run_resumed``         ``run``                  ``task_prerun``
+``run_step_completed``  ``run step``             (none)
+``run_step_failed``     ``run step error``       (none)
+``run_waiting``         ``run``                  ``task_retry``
+``run_completed``       ``run elapsed``          ``task_success``
+``run_failed``          ``run error``            ``task_failure``
+``run_cancelled``       ``run``                  (none)
+``run_parked``          ``run reason``           (none)
+``run_recovered``       ``run holder why``       (none)
+======================  =======================  =====================================
+
+The sender is the workflow's name. Each is sent once, from the recorded transition, in the process that recorded it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from celery.utils.dispatch import Signal
+
+__all__ = [
+    "RUN_SIGNALS",
+    "run_cancelled",
+    "run_completed",
+    "run_enqueued",
+    "run_failed",
+    "run_parked",
+    "run_recovered",
+    "run_resumed",
+    "run_started",
+    "run_step_completed",
+    "run_step_failed",
+    "run_waiting",
+]
+
+
+def _signal(name: str, *arguments: str) -> Any:
+    return Signal(name=name, providing_args=list(arguments))
+
+
+run_enqueued: Final = _signal("run_enqueued", "run")
+run_started: Final = _signal("run_started", "run")
+run_resumed: Final = _signal("run_resumed", "run")
+run_step_completed: Final = _signal("run_step_completed", "run", "step")
+run_step_failed: Final = _signal("run_step_failed", "run", "step", "error")
+run_waiting: Final = _signal("run_waiting", "run")
+run_completed: Final = _signal("run_completed", "run", "elapsed")
+run_failed: Final = _signal("run_failed", "run", "error")
+run_cancelled: Final = _signal("run_cancelled", "run")
+run_parked: Final = _signal("run_parked", "run", "reason")
+run_recovered: Final = _signal("run_recovered", "run", "holder", "why")
+
+RUN_SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
+    "enqueued": (run_enqueued, ()),
+    "started": (run_started, ()),
+    "resumed": (run_resumed, ()),
+    "step_completed": (run_step_completed, ("step",)),
+    "step_failed": (run_step_failed, ("step", "error")),
+    "waiting": (run_waiting, ()),
+    "completed": (run_completed, ("elapsed",)),
+    "failed": (run_failed, ("error",)),
+    "cancelled": (run_cancelled, ()),
+    "parked": (run_parked, ("reason",)),
+    "recovered": (run_recovered, ("holder", "why")),
+}
+"""Moments, as transitions report them, to their signal and the facts it carries."""

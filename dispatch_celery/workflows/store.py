@@ -1,0 +1,284 @@
+"""One typed method per script of ``lua/runs``: what callers, holders and the leader may do to a run.
+
+A holder's write carries the claim's token, the revision it knows, and an operation id of its own. The answer is
+``DONE``, ``REPEATED`` (this very write was recorded before, its reply lost), or ``FENCED``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dispatch_celery.jobs.model import WorkRef
+from dispatch_celery.jobs.records import encode_spec
+from dispatch_celery.jobs.scripts import Answer, JobScripts
+from dispatch_celery.store.replies import ask, ask_all, text, words
+from dispatch_celery.store.scripts import Call, Word
+from dispatch_celery.workflows.journal import Entry
+from dispatch_celery.workflows.model import RunRef, RunState
+
+__all__ = ["Awaited", "NewRun", "RunClaim", "RunStore"]
+
+_FIRE: int = 500
+_KIND = "run-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run about to be written."""
+
+    ref: RunRef
+    version: int
+    spec: Mapping[str, Any]
+    payload: bytes
+    delay: int | None = None
+    run_at: int | None = None
+    timeout: int | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """One promise a run waits for: ``delay`` ms until it is due, None for never."""
+
+    identity: str
+    status: str
+    delay: int | None
+    rest: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class RunClaim:
+    """What a worker was given: the right to go on with this run, and all that is recorded of it."""
+
+    ref: WorkRef
+    holder: str
+    token: str
+    claimed_at: int
+    payload: bytes
+    spec: bytes
+    revision: int
+    generation: int
+    crashes: int
+    lost_workers: int
+    cancel: str
+    created_at: int
+    entries: list[Entry] = field(default_factory=list)
+
+
+class RunStore(JobScripts):
+    """The scripts of one partition, typed."""
+
+    def start(self, run: NewRun, riders: Sequence[Call] = ()) -> list[str]:
+        """Write a run in one trip, with the riders behind it."""
+        ref, keys = run.ref, self._keys
+        spec = encode_spec(run.spec)
+        fields: list[Word] = ["name", ref.name, "version", run.version, "spec", spec, "payload", run.payload]
+        call = Call.of(
+            "runs/start",
+            {
+                **self._move_keys(ref, "new", RunState.PENDING),
+                "later_state": keys.state(RunState.WAITING, _KIND),
+                "later_name": keys.name(RunState.WAITING, ref.name, _KIND),
+                "due": keys.due(ref.id),
+            },
+            {
+                **self._common(ref),
+                "delay": "" if run.delay is None else run.delay,
+                "run_at": "" if run.run_at is None else run.run_at,
+                "timeout": "" if run.timeout is None else run.timeout,
+                "digest": run.digest,
+            },
+            rest=fields,
+        )
+        return words(ask_all(self.port, [call, *riders])[0])
+
+    def claim(self, ref: WorkRef, *, holder: str, nonce: str, pid: int) -> tuple[str, RunClaim | tuple[str, ...]]:
+        """Take a ready run. Returns ``CLAIMED`` and the claim, or another verdict and its details."""
+        keys = self._keys
+        call = Call.of(
+            "runs/claim",
+            {
+                **self._move_keys(ref, RunState.PENDING, RunState.RUNNING),
+                "workers": keys.workers,
+                "held": keys.held(holder),
+                "promises": keys.promises(ref.id),
+            },
+            {**self._common(ref), "name": ref.name, "holder": holder, "nonce": nonce, "pid": pid},
+        )
+        reply = ask(self.port, call)
+        verdict = text(reply[0])
+        if verdict != "CLAIMED":
+            return verdict, tuple(words(reply[1:]))
+        token, claimed_at, payload, spec, revision, generation, crashes, lost, cancel, created_at, flat = reply[1:]
+        return verdict, RunClaim(
+            ref=ref,
+            holder=holder,
+            token=text(token),
+            claimed_at=int(claimed_at),
+            payload=payload,
+            spec=spec,
+            revision=int(revision),
+            generation=int(generation),
+            crashes=int(crashes),
+            lost_workers=int(lost),
+            cancel=text(cancel),
+            created_at=int(created_at),
+            entries=[Entry.parse(text(name), data) for name, data in zip(flat[::2], flat[1::2], strict=True)],
+        )
+
+    # -- the holder
+
+    def record(self, claim: RunClaim, identity: str, status: str, rest: bytes) -> list[str]:
+        """Record the outcome of a promise, or of one try of it (``retrying``)."""
+        keys = {
+            "record": self._keys.record(claim.ref.id),
+            "promises": self._keys.promises(claim.ref.id),
+            "journal": self._keys.journal,
+        }
+        arguments = {
+            **self._held(claim, f"record {identity} {claim.revision}"),
+            "identity": identity,
+            "status": status,
+            "rest": rest,
+        }
+        return words(ask(self.port, Call.of("runs/record", keys, arguments)))
+
+    def suspend(self, claim: RunClaim, awaited: Sequence[Awaited]) -> tuple[str, list[Any]]:
+        """Register what a run waits for, and let go of it, unless some of that is there."""
+        keys = {
+            **self._move_keys(claim.ref, RunState.RUNNING, RunState.WAITING),
+            "held": self._keys.held(claim.holder),
+            "promises": self._keys.promises(claim.ref.id),
+            "waits": self._keys.waits(claim.ref.id),
+            "due": self._keys.due(claim.ref.id),
+        }
+        rest: list[Word] = []
+        for one in awaited:
+            rest += (one.identity, one.status, "" if one.delay is None else one.delay, one.rest)
+        reply = ask(
+            self.port,
+            Call.of("runs/suspend", keys, self._held(claim, f"suspend {claim.revision}"), rest=rest),
+        )
+        return text(reply[0]), reply[1:]
+
+    def finish(self, claim: RunClaim, outcome: RunState, fields: Sequence[Word]) -> Answer:
+        """Record how a held run ended."""
+        settings = self._settings
+        retain = {
+            RunState.COMPLETED: settings.retain_completed,
+            RunState.FAILED: settings.retain_failed,
+            RunState.CANCELLED: settings.retain_cancelled,
+        }[outcome]
+        keys = {
+            **self._move_keys(claim.ref, RunState.RUNNING, outcome),
+            "held": self._keys.held(claim.holder),
+            "waits": self._keys.waits(claim.ref.id),
+            "due": self._keys.due(claim.ref.id),
+        }
+        arguments = {
+            **self._common(claim.ref),
+            **self._held(claim, f"finish {outcome} {claim.revision}"),
+            "outcome": outcome,
+            "retain": retain,
+        }
+        return self._answer(Call.of("runs/finish", keys, arguments, rest=fields))
+
+    def park(self, ref: WorkRef, *, holder: str, token: str, reason: str, detail: str) -> Answer:
+        """Set a held run aside until a person decides."""
+        keys = {**self._move_keys(ref, RunState.RUNNING, RunState.PARKED), "held": self._keys.held(holder)}
+        arguments = {**self._common(ref), "token": token, "op": "park", "reason": reason, "detail": detail}
+        return self._answer(Call.of("runs/park", keys, arguments))
+
+    def release(self, ref: WorkRef, *, holder: str, token: str, counter: str = "", pause: int = 0) -> Answer:
+        """Take a run from a process that stops or is dead: ready again at once, or after ``pause`` ms."""
+        keys = {
+            **self._move_keys(ref, RunState.RUNNING, RunState.PENDING),
+            "later_state": self._keys.state(RunState.WAITING, _KIND),
+            "later_name": self._keys.name(RunState.WAITING, ref.name, _KIND),
+            "held": self._keys.held(holder),
+            "due": self._keys.due(ref.id),
+        }
+        arguments = {**self._common(ref), "token": token, "op": "release", "counter": counter, "pause": pause}
+        return self._answer(Call.of("runs/release", keys, arguments))
+
+    # -- callers, operators, the leader
+
+    def strand(self, ref: WorkRef, detail: str) -> Answer:
+        """Park a ready run whose workflow no live worker knows."""
+        keys = self._move_keys(ref, RunState.PENDING, RunState.PARKED)
+        return self._answer(Call.of("runs/strand", keys, {**self._common(ref), "detail": detail}))
+
+    def cancel(self, ref: WorkRef, expected: str, reason: str) -> Answer:
+        """Cancel a run that nobody holds, if it is still in the state the caller saw."""
+        keys = {
+            **self._move_keys(ref, expected, RunState.CANCELLED),
+            "waits": self._keys.waits(ref.id),
+            "due": self._keys.due(ref.id),
+        }
+        arguments = {
+            **self._common(ref),
+            "expected": expected,
+            "reason": reason,
+            "retain": self._settings.retain_cancelled,
+        }
+        return self._answer(Call.of("runs/cancel", keys, arguments))
+
+    def resume(self, ref: WorkRef) -> Answer:
+        """Make a parked run ready again."""
+        keys = self._move_keys(ref, RunState.PARKED, RunState.PENDING)
+        return self._answer(Call.of("runs/resume", keys, self._common(ref)))
+
+    def fire(self, refs: Sequence[WorkRef], *, holders: Sequence[str] = (), term: str = "") -> list[Answer]:
+        """Resolve what of each run is due; ``holders`` are those the caller saw."""
+        calls = [
+            Call.of(
+                "runs/fire",
+                {
+                    **self._move_keys(ref, RunState.WAITING, RunState.PENDING),
+                    "promises": self._keys.promises(ref.id),
+                    "waits": self._keys.waits(ref.id),
+                    "due": self._keys.due(ref.id),
+                    "held": self._keys.held(holder),
+                    "worker": self._keys.worker(holder),
+                },
+                {**self._common(ref), "term": term, "limit": _FIRE, "holder": holder},
+            )
+            for ref, holder in zip(refs, holders or [""] * len(refs), strict=True)
+        ]
+        return [Answer(*words(reply)) for reply in ask_all(self.port, calls)]
+
+    def rearm(self, ref: WorkRef, *, term: str = "") -> Answer:
+        """Give a run that has something due the timer it has lost."""
+        keys = {
+            "record": self._keys.record(ref.id),
+            "due": self._keys.due(ref.id),
+            "timers": self._keys.timers,
+            "leader": self._keys.leader,
+        }
+        return self._answer(Call.of("runs/rearm", keys, {"id": ref.id, "term": term}))
+
+    def delete(self, ref: WorkRef, expected: str, *, term: str = "") -> Answer:
+        """Delete an ended run's record and all that names it, once its retention has passed."""
+        keys = {
+            **self._move_keys(ref, expected, expected),
+            "promises": self._keys.promises(ref.id),
+            "waits": self._keys.waits(ref.id),
+            "due": self._keys.due(ref.id),
+        }
+        return self._answer(Call.of("runs/delete", keys, {**self._common(ref), "expected": expected, "term": term}))
+
+    def clearing(self, run_id: str, wake: str) -> Call:
+        """Return the command that says of a wake-up that it has been published."""
+        return Call.command("ZREM", self._keys.marks, f"{run_id}:{wake}")
+
+    def _held(self, claim: RunClaim, op: str) -> dict[str, Word]:
+        return {
+            "now": self._time.word,
+            "journal": self._settings.journal,
+            "id": claim.ref.id,
+            "token": claim.token,
+            "revision": claim.revision,
+            "op": op,
+        }
