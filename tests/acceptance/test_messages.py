@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from celery import Celery
 
-from dispatch_celery import JobState
+from dispatch_celery import Dispatch, JobState
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
@@ -94,3 +95,20 @@ def test_plain_tasks_work_unchanged_on_the_same_queue(shop: Fleet) -> None:
     assert shop.shop.add.enqueue(1).result(timeout=10) == 2
 
     eventually(lambda: all(shop.effects(f"plain-{n}") for n in range(5)), what="all plain tasks ran")
+
+
+def test_a_job_declared_elsewhere_goes_to_its_own_queue(shop: Fleet) -> None:
+    """By name, and by a remote declaration: queue and priority are those that its workers published."""
+    shop.start("w1", "-c", "1", "-Q", f"{shop.shop.QUEUE},{shop.shop.QUEUE}-special")
+    app = Celery("caller", broker=shop.environment["SHOP_BROKER"], set_as_current=False)
+    app.conf.dispatch_namespace = shop.environment["DISPATCH_NAMESPACE"]
+    other = Dispatch(app)
+
+    @other.remote("shop.special")
+    def special(n: int) -> int: ...
+
+    handles = [other.enqueue("shop.special", n=1), special.enqueue(2)]
+
+    assert [handle.result(timeout=20) for handle in handles] == [1, 2]
+    assert {(handle.info().queue, handle.info().priority) for handle in handles} == {(f"{shop.shop.QUEUE}-special", 7)}
+    other.close()

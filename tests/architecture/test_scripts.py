@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from dispatch_celery import errors
-from dispatch_celery.jobs.model import TRANSITIONS
+from dispatch_celery.jobs.model import TRANSITIONS as JOB_TRANSITIONS
 from dispatch_celery.store.scripts import HEADER_FIELDS, Script, all_scripts
+from dispatch_celery.workflows.model import TRANSITIONS as RUN_TRANSITIONS
 from tests.architecture.sources import PACKAGE, sources
 
 SCRIPTS = all_scripts()
 LIB = PACKAGE / "store" / "lua" / "lib"
 ONE_KEY = frozenset(
     {
-        *("GET", "SET", "INCR", "PEXPIREAT", "PERSIST", "XADD", "LPUSH", "RPUSH", "LLEN", "SADD", "SREM", "SCARD"),
+        *(
+            "GET",
+            "SET",
+            "INCR",
+            "PEXPIREAT",
+            "PERSIST",
+            "XADD",
+            "LPUSH",
+            "RPUSH",
+            "LLEN",
+            "SADD",
+            "SREM",
+            "SCARD",
+            "SISMEMBER",
+        ),
         *("HGET", "HSET", "HSETNX", "HMGET", "HGETALL", "HDEL", "HLEN", "HINCRBY"),
         *("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE"),
     }
 )
-ALL_KEYS = frozenset({"DEL", "EXISTS"})
+ALL_KEYS = frozenset({"DEL", "EXISTS", "UNLINK"})
 NO_KEY = frozenset({"TIME", "PUBLISH"})  # a channel is no key
 UNBOUNDED = frozenset({"KEYS", "SMEMBERS", "SCAN", "SORT", "FLUSHDB", "FLUSHALL", "EVAL", "MULTI"})
 
@@ -158,15 +173,20 @@ def test_every_answer_is_stated(script: Script) -> None:
 
 @each
 def test_transitions_are_moves_of_the_table(script: Script) -> None:
-    """A script moves jobs only where the table allows it."""
-    assert all(target in TRANSITIONS[source] for source, target in script.transitions)
+    """A script moves jobs, or runs, only where their table allows it."""
+    table = RUN_TRANSITIONS if script.name.startswith("runs/") else JOB_TRANSITIONS
+    assert all(target in table[source] for source, target in script.transitions)
 
 
-def test_the_transitions_of_all_scripts_are_the_table() -> None:
-    """No move of the table is without a script, and none of a script without the table."""
-    table = {(source, target) for source, targets in TRANSITIONS.items() for target in targets}
+@pytest.mark.parametrize(("transitions", "of_runs"), [(JOB_TRANSITIONS, False), (RUN_TRANSITIONS, True)])
+def test_the_transitions_of_all_scripts_are_the_table(
+    transitions: Mapping[str, frozenset[str]], *, of_runs: bool
+) -> None:
+    """No move of a table is without a script, and none of a script without the table."""
+    table = {(source, target) for source, targets in transitions.items() for target in targets}
+    movers = [script for script in SCRIPTS if script.name.startswith("runs/") is of_runs]
 
-    assert set().union(*(script.transitions for script in SCRIPTS)) == table
+    assert set().union(*(script.transitions for script in movers)) == table
 
 
 def test_a_transition_is_journalled_as_it_is_stated() -> None:

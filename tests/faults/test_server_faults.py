@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
 from tests.support.eventually import eventually
 from tests.support.history import check_history
-from tests.support.workers import Fleet
+from tests.support.workers import Fleet, fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -222,3 +223,12 @@ def test_a_full_server_refuses_new_jobs_and_ends_old_ones(doomed: Fleet, killabl
     assert doomed.shop.touch.enqueue("again").result(timeout=20) == "again"
     assert doomed.effects("too much") == []
     check_history(doomed)
+
+
+def test_a_worker_that_waits_for_its_server_can_be_stopped(namespace: str, tmp_path: Path) -> None:
+    """A deploy during an outage: SIGTERM ends a worker that has not got as far as to register."""
+    with fleet(namespace, "redis://127.0.0.1:1/0", tmp_path) as made:
+        worker = made.start(wait=False)
+        eventually(lambda: "waits for the state server" in worker.words, within=30, what="it waits")
+
+        assert worker.terminate(within=20) == 0

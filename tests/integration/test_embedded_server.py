@@ -1,38 +1,19 @@
-"""The embedded server: starts anywhere, keeps what it was told, and dies with its owner."""
+"""The embedded server: starts anywhere, keeps what it was told, and leaves nothing behind."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dispatch_celery.config import Settings
 from dispatch_celery.errors import ConfigurationError
-from dispatch_celery.store import embedded
-from dispatch_celery.store.client import RedisStore
-from dispatch_celery.store.embedded import EmbeddedServer
-from dispatch_celery.store.replies import ask
-from dispatch_celery.store.scripts import Call
+from dispatch_celery.store.embedded import EmbeddedServer, binary, directory, find_server
 from tests.support.eventually import eventually
+from tests.support.servers import alive, ask_server, processes_in
 
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False
-
-
-def _ask(server: EmbeddedServer, *words: str) -> object:
-    port = RedisStore(Settings(), server.url)
-    try:
-        return ask(port, Call.command(*words))
-    finally:
-        port.close()
+_SECRET = "hush-hush"  # noqa: S105 - of a server that lives for one test
 
 
 def test_many_servers_start_at_once() -> None:
@@ -42,7 +23,7 @@ def test_many_servers_start_at_once() -> None:
         list(pool.map(EmbeddedServer.start, servers))
     try:
         assert len({server.port for server in servers}) == 6
-        assert all(_ask(server, "PING") == b"PONG" for server in servers)
+        assert all(ask_server(server, "PING") == b"PONG" for server in servers)
     finally:
         for server in servers:
             server.stop()
@@ -50,74 +31,19 @@ def test_many_servers_start_at_once() -> None:
 
 def test_data_survives_a_kill(killable_server: EmbeddedServer) -> None:
     """What was acknowledged is there after SIGKILL and a restart on the same port."""
-    _ask(killable_server, "SET", "k", "v")
+    ask_server(killable_server, "SET", "k", "v")
     port = killable_server.port
 
     killable_server.kill()
     killable_server.restart()
 
     assert killable_server.port == port
-    assert _ask(killable_server, "GET", "k") == b"v"
+    assert ask_server(killable_server, "GET", "k") == b"v"
 
 
 def test_never_evicts(server: EmbeddedServer) -> None:
     """The eviction policy is the one that loses nothing."""
-    assert _ask(server, "CONFIG", "GET", "maxmemory-policy") == [b"maxmemory-policy", b"noeviction"]
-
-
-@pytest.mark.parametrize("where", ["main", "a thread that has ended"])
-def test_dies_with_its_owner_and_not_before(where: str) -> None:
-    """A server outlives the thread that started it, and not the process."""
-    program = (
-        "import sys, threading\n"
-        "from dispatch_celery.store.embedded import EmbeddedServer\n"
-        "server = EmbeddedServer(append_only=False)\n"
-        "if sys.argv[1] == 'main':\n"
-        "    server.start()\n"
-        "else:\n"
-        "    thread = threading.Thread(target=server.start); thread.start(); thread.join()\n"
-        "print(server.pid, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", program, where], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert owner.stdout is not None
-    pid = int(owner.stdout.readline())
-    assert _alive(pid)
-
-    owner.kill()
-    owner.wait()
-
-    eventually(lambda: not _alive(pid), within=5, what="the server is gone")
-    owner.stdout.close()
-    assert owner.stdin is not None
-    owner.stdin.close()
-
-
-def test_a_forked_child_neither_keeps_a_server_alive_nor_ends_it() -> None:
-    """A child that stops its copy does not end the parent's server, nor keeps it after the parent's death."""
-    program = (
-        "import os\n"
-        "from dispatch_celery.store.embedded import EmbeddedServer\n"
-        "server = EmbeddedServer(append_only=False).start()\n"
-        "hear, tell = os.pipe()\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    server.stop()\n"
-        "    os.write(tell, b'stopped')\n"
-        "    os.read(0, 1)\n"
-        "    os._exit(0)\n"
-        "assert os.read(hear, 7) == b'stopped'\n"
-        "print(server.pid, flush=True)\n"
-        "os.waitpid(child, 0)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
-        pid = int(owner.stdout.readline())
-        assert _alive(pid)
-
-        owner.kill()
-
-        eventually(lambda: not _alive(pid), within=5, what="the server is gone")
+    assert ask_server(server, "CONFIG", "GET", "maxmemory-policy") == [b"maxmemory-policy", b"noeviction"]
 
 
 def test_a_port_of_another_server_is_not_taken_for_ours(server: EmbeddedServer) -> None:
@@ -142,55 +68,45 @@ def test_a_failed_start_leaves_no_directory(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_holds_its_directory_after_its_owner(tmp_path: Path) -> None:
-    """After the owner's death a new start on the directory waits until the old server has ended."""
-    program = (
-        "import sys\nfrom pathlib import Path\n"
-        "from dispatch_celery.store.embedded import EmbeddedServer\n"
-        "server = EmbeddedServer(data_dir=Path(sys.argv[1])).start()\n"
-        "print(server.pid, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    words = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
-        pid = int(owner.stdout.readline())
-        owner.kill()
-        owner.wait()
-
-        with EmbeddedServer(data_dir=tmp_path) as heir:
-            assert not _alive(pid)
-            assert _ask(heir, "PING") == b"PONG"
-
-
 def test_any_password_opens_and_none_is_shown() -> None:
     """A password of odd characters works in the URL, and is neither in the repr nor in the log."""
     odd = "a b@/:'\"%"
     with EmbeddedServer(append_only=False, password=odd) as server:
-        assert _ask(server, "PING") == b"PONG"
+        assert ask_server(server, "PING") == b"PONG"
         assert odd not in repr(server)
         assert odd not in server.log_tail(1_000)
 
 
+@pytest.mark.parametrize("die_with_parent", [True, False])
+def test_no_command_line_shows_the_password(die_with_parent: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    """Neither the server's nor its watchdog's: any user of the machine could read them."""
+    words: dict[str, Any] = {"options": ("--set-proc-title", "no"), "die_with_parent": die_with_parent}
+    with EmbeddedServer(append_only=False, password=_SECRET, **words) as server:
+        shown = Path(f"/proc/{server.pid}/cmdline").read_text()
+        assert str(server.data_dir) in shown
+        assert _SECRET not in shown
+        assert not any(_SECRET in line for line in processes_in(server.data_dir))
+
+
 def test_says_which_server_it_found() -> None:
     """A binary that was found knows its version."""
-    assert "v=" in embedded.find_server().version
+    assert "v=" in find_server().version
 
 
 def test_two_servers_never_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second start on one directory is refused with the directory's name."""
-    monkeypatch.setattr(embedded, "_DIRECTORY_LIMIT", 0.1)
+    monkeypatch.setattr(directory, "_LIMIT", 0.1)
     with EmbeddedServer(data_dir=tmp_path), pytest.raises(ConfigurationError, match=str(tmp_path)):
         EmbeddedServer(data_dir=tmp_path).start()
 
 
 def test_a_missing_server_names_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any server the error says how to get one."""
-    monkeypatch.setattr(embedded, "_bundled", lambda: None)
+    monkeypatch.setattr(binary, "_bundled", lambda: None)
     monkeypatch.setenv("PATH", "")
 
     with pytest.raises(ConfigurationError, match=r"dispatch-celery\[dev\](.|\n)*redis-server(.|\n)*dispatch_redis_url"):
-        embedded.find_server()
+        find_server()
 
 
 def test_a_failed_start_shows_the_servers_own_words() -> None:
@@ -207,7 +123,7 @@ def test_stop_is_idempotent_and_tidies_up() -> None:
     server.stop()
     server.stop()
 
-    assert not _alive(pid)
+    assert not alive(pid)
     assert not directory.exists()
 
 
@@ -220,7 +136,7 @@ def test_pauses_and_resumes(killable_server: EmbeddedServer) -> None:
     finally:
         killable_server.resume()
 
-    assert _ask(killable_server, "PING") == b"PONG"
+    assert ask_server(killable_server, "PING") == b"PONG"
 
 
 def test_restarts_a_paused_server_at_once(killable_server: EmbeddedServer) -> None:
@@ -230,21 +146,3 @@ def test_restarts_a_paused_server_at_once(killable_server: EmbeddedServer) -> No
     killable_server.restart()
 
     assert "Received SIGTERM" in killable_server.log_tail(1_000)
-
-
-def test_outlives_its_owner_when_told(tmp_path: Path) -> None:
-    """Without the watchdog a server stays after its owner's end."""
-    program = (
-        "import sys\nfrom pathlib import Path\n"
-        "from dispatch_celery.store.embedded import EmbeddedServer\n"
-        "server = EmbeddedServer(data_dir=Path(sys.argv[1]), append_only=False, die_with_parent=False).start()\n"
-        "assert server._watchdog is None\n"
-        "print(server.pid, flush=True)\n"
-        "import os; os._exit(0)\n"
-    )
-    words = [sys.executable, "-c", program, str(tmp_path)]
-    pid = int(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
-    try:
-        assert _alive(pid)
-    finally:
-        os.kill(pid, 9)

@@ -208,7 +208,7 @@ def test_the_holder_before_cannot_end_what_another_holds(world: World, verb: str
 def test_an_end_without_a_record_is_fenced(world: World, verb: str) -> None:
     """A record that is gone is not made again."""
     held = world.running()
-    world.ask("DEL", world.keys.job(held.ref.id))
+    world.ask("DEL", world.keys.record(held.ref.id))
     before = world.dump()
 
     assert world.end(verb, held).detail == "missing"
@@ -221,7 +221,7 @@ def test_the_end_of_a_lease_fences_nobody_by_itself(world: World, verb: str) -> 
     """As long as nobody has taken the job back, its holder's word counts."""
     held = world.running()
     world.passes(world.settings.lease + 1)
-    assert world.cluster.condemn() == [held.holder]
+    assert world.cluster.condemn()[1] == [held.holder]
 
     assert world.end(verb, held).verdict == "DONE"
 
@@ -261,10 +261,10 @@ def test_a_result_is_stored_as_it_came(world: World) -> None:
 def test_the_end_of_a_job_is_announced(world: World, store: RedisStore, verb: str) -> None:
     """Who waits for a result listens on the record's name."""
     held, channel = world.running(), Channel(store)
-    channel.listen([world.keys.job(held.ref.id)])
+    channel.listen([world.keys.record(held.ref.id)])
     try:
         world.end(verb, held)
-        assert eventually(channel.read, what="the end is announced") == [(world.keys.job(held.ref.id), ENDS[verb])]
+        assert eventually(channel.read, what="the end is announced") == [(world.keys.record(held.ref.id), ENDS[verb])]
     finally:
         channel.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -116,15 +117,48 @@ def test_a_batch_is_one_trip_and_each_job_has_its_answer(world: World) -> None:
     assert len(world.dump().jobs) == 302
 
 
-def test_riders_follow_their_job(world: World) -> None:
+def test_riders_follow_the_jobs(world: World) -> None:
     """The message and the clearing of the mark travel behind the script, in the same trip."""
     job = world.job()
     message = Call.command("LPUSH", f"{world.keys.tag}messages", "m")
 
-    world.jobs.enqueue([job], {job.ref.id: [message, world.jobs.clear_mark(job.ref.id, "1")]})
+    world.jobs.enqueue([job], [message, world.jobs.clearing([(job.ref.id, "1")])])
 
     assert world.ask("LLEN", f"{world.keys.tag}messages") == 1
     assert "marks" not in world.dump().ordered
+
+
+@pytest.mark.parametrize("scope", ["", "app/org"])
+def test_a_family_is_written_as_its_members_would_be(world: World, store: RedisStore, scope: str) -> None:
+    """Jobs that share all but their arguments go through one script, and leave what the other script leaves."""
+    jobs = [world.job(scope=scope, payload=b"%d" % n, priority=3) for n in range(3)]
+    alone = World(store, f"{world.keys.tag[1:-4]}x")
+    alone.time.now = world.now
+    keyed = [replace(job, ref=replace(job.ref, idempotency_key=f"k{n}"), digest="d") for n, job in enumerate(jobs)]
+
+    assert [answer[0] for answer in world.jobs.enqueue(jobs)] == ["CREATED"] * 3
+    assert [answer[0] for answer in alone.jobs.enqueue(keyed)] == ["CREATED"] * 3
+
+    together, apart = world.dump(), alone.dump()
+    assert (together.jobs, together.ordered) == (apart.jobs, apart.ordered)
+    alone.ask("DEL", *alone.ask("KEYS", f"{alone.keys.tag}*"))
+
+
+def test_a_family_sent_again_writes_only_what_is_missing(world: World) -> None:
+    """Members that are there already are told by their state; the others are written."""
+    jobs = [world.job() for _ in range(4)]
+    world.jobs.enqueue(jobs[:2])
+    worker = world.register()
+    world.claim(jobs[0].ref, worker)
+
+    answers = world.jobs.enqueue(jobs)
+
+    assert [answer[:2] for answer in answers] == [
+        ["REPEATED", "running"],
+        ["REPEATED", "pending"],
+        ["CREATED", "pending"],
+        ["CREATED", "pending"],
+    ]
 
 
 # -- cancel and flag

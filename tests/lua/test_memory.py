@@ -81,7 +81,7 @@ def _depart(world: World) -> Act:
 def _condemn(world: World) -> Act:
     world.register()
     world.passes(60_000)
-    return lambda: len(world.cluster.condemn()) == 1
+    return lambda: len(world.cluster.condemn()[1]) == 1
 
 
 def _flag(world: World) -> Act:

@@ -12,7 +12,9 @@ from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.ids import JobId, WorkerId
+from dispatch_celery.jobs.keeping import JobKeeping
 from dispatch_celery.jobs.model import JobRef, JobState
+from dispatch_celery.jobs.ports import Keeping
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.store import Answer, Claim, JobStore, NewJob
 from dispatch_celery.store.client import Store
@@ -20,11 +22,17 @@ from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.workflows.keeping import RunKeeping
+from dispatch_celery.workflows.store import RunStore
 from tests.support.invariants import Dump, check_journal, check_state, dump
 
-START = 1_800_000_000_000
+START = 4_000_000_000_000
 ERROR = json.dumps({"type": "ValueError", "message": "bad", "traceback": ""})
 LINE = '"number":1,"outcome":"x","type":"","message":""}'
+
+
+def nobody(*_: Any, **__: Any) -> None:
+    """Observe nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,11 @@ class World:
         self.letters = DeadLetterStore(*parts)
         self.cluster = ClusterStore(*parts)
         self.records = JobRecords(port, self.keys)
+        self.runs = RunStore(*parts)
+        self.kinds: dict[str, Keeping] = {
+            "": JobKeeping(self.jobs, self.settings, nobody),
+            "run-": RunKeeping(self.runs, self.settings, nobody),
+        }
 
     # -- looking
 
@@ -98,7 +111,7 @@ class World:
             idempotency_key=key,
         )
         digest = sha256(payload).hexdigest()[:32] if key else ""
-        return NewJob(ref=ref, spec=json.dumps(spec).encode(), payload=payload, digest=digest, **options)
+        return NewJob(ref=ref, spec=spec, payload=payload, digest=digest, **options)
 
     def enqueue(self, **options: Any) -> JobRef:
         """Write a new job."""

@@ -10,14 +10,14 @@ from tests.support.workers import Fleet
 def check_history(shop: Fleet, *, max_crashes: int = 5, quiet: bool = True) -> Dump:
     """Fail with the first sentences of what is broken; return the state for a test's own questions."""
     dispatch = shop.shop.dispatch
-    tag = dispatch._keys.tag
+    tag = dispatch._parts.keys.tag
 
     def rest() -> bool:
-        return not check_quiet(dump(dispatch._store, tag))
+        return not check_quiet(dump(dispatch._parts.store, tag))
 
     if quiet:
         eventually(rest, within=30, every=0.1, what="everything has come to rest")
-    found = dump(dispatch._store, tag)
+    found = dump(dispatch._parts.store, tag)
     problems = check_state(found, max_attempts=5, max_crashes=max_crashes) + check_journal(found)
     assert problems == []
     return found

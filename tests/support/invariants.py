@@ -21,6 +21,7 @@ class Dump:
     """Everything one namespace holds."""
 
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+    runs: dict[str, dict[str, str]] = field(default_factory=dict)
     ordered: dict[str, dict[str, float]] = field(default_factory=dict)
     sets: dict[str, set[str]] = field(default_factory=dict)
     hashes: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -58,20 +59,27 @@ def dump(store: Store, tag: str) -> Dump:
     ]
     replies = store.execute([read[kind](key) for key, kind in named if kind in read])
     for (key, kind), reply in zip([pair for pair in named if pair[1] in read], replies, strict=True):
-        name = key.removeprefix(tag)
-        if kind == "hash" and name.startswith("job:"):
-            found.jobs[name.removeprefix("job:")] = _pairs(reply)
-        elif kind == "hash":
-            found.hashes[name] = _pairs(reply)
-        elif kind == "zset":
-            found.ordered[name] = {member: float(score) for member, score in _pairs(reply).items()}
-        elif kind == "set":
-            found.sets[name] = {member.decode() for member in reply}
-        elif kind == "string":
-            found.strings[name] = reply.decode()
-        elif kind == "stream":
-            found.journal = [_pairs(fields) for _, fields in reply]
+        _take(found, key.removeprefix(tag), kind, reply)
     return found
+
+
+def _take(found: Dump, name: str, kind: str, reply: list[Any]) -> None:
+    """Put one key's value where it belongs."""
+    if kind == "hash":
+        room, _, rest = name.partition(":")
+        is_record = room in ("job", "run") and ":" not in rest
+        if is_record:
+            {"job": found.jobs, "run": found.runs}[room][rest] = _pairs(reply)
+        else:
+            found.hashes[name] = _pairs(reply)
+    elif kind == "zset":
+        found.ordered[name] = {member: float(score) for member, score in _pairs(reply).items()}
+    elif kind == "set":
+        found.sets[name] = {member.decode() for member in reply}
+    elif kind == "string":
+        found.strings[name] = reply.decode()
+    elif kind == "stream":
+        found.journal = [_pairs(fields) for _, fields in reply]
 
 
 def check_state(state: Dump, *, max_attempts: int, max_crashes: int) -> list[str]:
@@ -144,12 +152,16 @@ def _check_strays(state: Dump) -> list[str]:
             wrong += [f"7: {name} names {member}, which has no record" for member in members if _gone(state, member)]
     for name, held in state.hashes.items():
         if name.startswith("held:"):
-            wrong += [f"2: {name} holds {job_id}, which has no record" for job_id in held if job_id not in state.jobs]
+            wrong += [
+                f"2: {name} holds {job_id}, which has no record"
+                for job_id in held
+                if job_id not in state.jobs and job_id not in state.runs
+            ]
     return wrong
 
 
 def _gone(state: Dump, member: str) -> bool:
-    return member not in state.jobs and f"raw:{member}" not in state.hashes
+    return member not in state.jobs and member not in state.runs and f"raw:{member}" not in state.hashes
 
 
 def check_journal(state: Dump) -> list[str]:

@@ -21,6 +21,11 @@ class Mutant:
     after: str
     also: tuple[tuple[str, str, str], ...] = ()
 
+    @property
+    def of_runs(self) -> bool:
+        """Whether it is a bug in what is done to runs."""
+        return any(script.startswith("runs/") for script in self.scripts)
+
     def edits(self, script: str) -> list[tuple[str, str]]:
         """Return what becomes what in one script."""
         own = [(self.before, self.after)] if script in self.scripts else []
@@ -44,7 +49,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a retry has no timer", ("jobs/retry",), "redis.call('ZADD', K.timers, due, id)", ""),
     Mutant("a failed attempt is not counted", ("jobs/retry",), "redis.call('HINCRBY', K.record, A.counter, 1)", ""),
     Mutant("a recovered job is not ready", ("jobs/release",), "redis.call('ZADD', K.lane, now, id)", ""),
-    Mutant("a job enqueued again starts anew", ("jobs/enqueue",), "if state then return {'REPEATED', state} end", ""),
+    Mutant(
+        "a job enqueued again starts anew",
+        ("jobs/enqueue",),
+        "if state then return {'REPEATED', state} end",
+        "",
+        also=(("jobs/enqueue_many", "if not state then", "if true then"),),
+    ),
     Mutant("an idempotency key is forgotten", ("jobs/enqueue",), "if first then", "if false then"),
     Mutant(
         "a timer fires early",
@@ -56,7 +67,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a fired timer stays", ("jobs/promote",), "redis.call('ZREM', K.timers, A.id)\nmove", "move"),
     Mutant("a cancelled job stays in its lane", ("jobs/cancel",), "redis.call('ZREM', K.lane, id)", ""),
     Mutant(
-        "a cancelled job is retried", ("jobs/retry", "jobs/release"), "if seen[2] then return {'CANCELLING'} end", ""
+        "a cancelled job is retried", ("jobs/retry", "jobs/release"), "if cancel then return {'CANCELLING'} end", ""
     ),
     Mutant("every worker is condemned", ("cluster/condemn",), "'-inf', now, 'LIMIT'", "'-inf', '+inf', 'LIMIT'"),
     Mutant(
@@ -65,6 +76,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "if A.counter ~= '' then redis.call('HINCRBY'",
         "if false then redis.call('HINCRBY'",
     ),
+)
+
+
+_HOLDS = ("runs/record", "runs/suspend", "runs/finish")
+
+RUN_MUTANTS: tuple[Mutant, ...] = (
+    Mutant("a run's fence compares no token", _HOLDS, "now[1] == 'running' and now[2] == token", "now[1] == 'running'"),
+    Mutant("a run's fence compares no revision", _HOLDS, "if stored == tonumber(revision) then", "if true then"),
+    Mutant("a run's write sent again is fenced", _HOLDS, "and now[4] == op then", "and false then"),
+    Mutant("a run's end sent again is fenced", _HOLDS, "elseif now[5] == token .. ' ' .. op then", "elseif false then"),
+    Mutant("a run is claimed in any state", ("runs/claim",), "if state ~= 'pending' then", "if state == 'x' then"),
+    Mutant("a run's claim sent again is another", ("runs/claim",), "== A.nonce then return", "== 'x' then return"),
+    Mutant(
+        "a step's outcome is not kept",
+        ("runs/record",),
+        "redis.call('HSET', K.promises",
+        "redis.call('HGET', K.promises",
+    ),
+    Mutant("a sleep has no due time", ("runs/suspend",), "redis.call('ZADD', K.due, due, identity)", "local _ = due"),
+    Mutant("a sleep has no timer", ("runs/suspend",), "arm(A.id)\njournal", "journal"),
+    Mutant("a sleeping run stays held", ("runs/suspend",), "redis.call('HDEL', K.held, A.id)", ""),
+    Mutant("a sleep wakes nobody", ("runs/fire",), "== 1 then woken = true end", "== 1 then woken = woken end"),
+    Mutant("a sleep is never over", ("runs/fire",), "if status == 'sleeping' or", "if"),
+    Mutant("a due promise stays due", ("runs/fire",), "redis.call('ZREM', K.due, what)", ""),
+    Mutant("a recovered run is not ready", ("runs/release",), "redis.call('ZADD', K.lane, now, id)", ""),
+    Mutant("a pause has no timer", ("runs/release",), "  arm(A.id)\n", ""),
+    Mutant(
+        "a crash of a run is not counted", ("runs/release",), "if A.counter ~= '' then redis", "if false then redis"
+    ),
+    Mutant("a run started again starts anew", ("runs/start",), "if state then return {'REPEATED', state} end", ""),
+    Mutant("an ended run is kept for ever", ("runs/finish",), "redis.call('ZADD', K.expiry, now + retain, id)", ""),
+    Mutant("a cancelled run stays in its lane", ("runs/cancel",), "redis.call('ZREM', K.lane, id)", ""),
+    Mutant("a cancelled run keeps its timer", ("runs/cancel",), "redis.call('ZREM', K.timers, A.id)", ""),
+    Mutant("a cancel is not seen by who suspends", ("runs/suspend",), "if seen[2] and not again", "if false"),
+    Mutant("a cancel is not seen by who completes", ("runs/finish",), "if seen[2] and", "if false and"),
+    Mutant("a parked run stays held", ("runs/park",), "redis.call('HDEL', K.held, A.id)", ""),
 )
 
 

@@ -19,6 +19,15 @@ WORKLOADS: tuple[tuple[str, ...], ...] = (
     ("expires", "twin", "twin"),
 )
 
+FLOWS: tuple[tuple[str, ...], ...] = (
+    ("flow_steps",),
+    ("flow_sleeps",),
+    ("flow_retries",),
+    ("flow_fails",),
+    ("flow_kills",),
+    ("fail_once", "flow_steps"),
+)
+
 Stack = Callable[[Store], Store]
 
 
@@ -32,9 +41,9 @@ def visit(store: Store, namespace: str, plan: Plan, *, stack: Stack = lambda s: 
         world.clean()
 
 
-def scenarios(store: Store, namespace: str) -> Iterator[Plan]:
+def scenarios(store: Store, namespace: str, workloads: Sequence[tuple[str, ...]] = WORKLOADS) -> Iterator[Plan]:
     """Yield every single-fault plan."""
-    for jobs in WORKLOADS:
+    for jobs in workloads:
         for inline in (True, False):
             calm, problems = visit(store, namespace, Plan(jobs, inline=inline))
             assert not problems, problems

@@ -224,6 +224,12 @@ def unprintable() -> None:
     raise Unprintable
 
 
+@dispatch.job(name="shop.special", queue=f"{QUEUE}-special", priority=7)
+def special(n: int) -> int:
+    """Have a queue and a priority of its own."""
+    return n
+
+
 if os.environ.get("SHOP_NEW_RELEASE"):
 
     @dispatch.job(name="shop.novelty")
@@ -237,3 +243,17 @@ def plain(x: int) -> int:
     """An ordinary Celery task on the same queue."""
     effect(f"plain-{x}")
     return x
+
+
+@dispatch.job(name="shop.polite", retry=Retry(1))
+def polite(name: str) -> None:
+    """Stay until somebody asks to cancel, and obey."""
+    effect(name)
+    limit = time.monotonic() + 60
+    while not current_job().cancelled and time.monotonic() < limit:
+        time.sleep(0.02)
+    raise Cancel("as you wish")
+
+
+if os.environ.get("SHOP_MAX_PRIORITY"):
+    app.conf.task_queue_max_priority = int(os.environ["SHOP_MAX_PRIORITY"])

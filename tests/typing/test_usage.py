@@ -120,10 +120,8 @@ def _judge(case: str, checker: str, bench: Bench) -> None:
     [
         "jobs_usage.py",
         "jobs_usage_options.py",
-        pytest.param(
-            "jobs_usage_async.py",
-            marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="the async twins are not there yet"),
-        ),
+        "jobs_usage_async.py",
+        "workflows_usage.py",
     ],
 )
 def test_a_checker_sees_what_users_rely_on(

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr
 from typing_extensions import TypedDict
 
-from dispatch_celery.jobs.summary import Secret, is_secret, summarise
+from dispatch_celery.jobs.summary import Secret, Summary, is_secret
 
 
 class Card(BaseModel):
@@ -81,7 +81,7 @@ def job(
 
 def test_a_call_is_shown_by_name_and_value() -> None:
     """Plain values look as in code."""
-    shown = summarise({"order": "o-1", "n": 3, "tags": ["a", None], "deep": {"k": 0.5}}, {})
+    shown = Summary({})({"order": "o-1", "n": 3, "tags": ["a", None], "deep": {"k": 0.5}})
 
     assert shown == "order='o-1', n=3, tags=['a', None], deep={'k': 0.5}"
 
@@ -97,7 +97,7 @@ def test_parameters_marked_secret_are_masked_whole() -> None:
         "e": SecretBytes(b"hidden"),
     }
 
-    assert summarise(arguments, hints) == "a=***, b=***, c=***, d=***, e=***"
+    assert Summary(hints)(arguments) == "a=***, b=***, c=***, d=***, e=***"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_annotation_tells_whether_it_is_secret(annotation: Any, secret: bool)
 )
 def test_fields_of_models_and_dataclasses_are_masked(value: Any) -> None:
     """Secrets, marked fields and fields without a repr show asterisks, however deep, without any hint."""
-    shown = summarise({"value": value}, {})
+    shown = Summary({})({"value": value})
 
     assert "hidden" not in shown
     assert "***" in shown
@@ -141,25 +141,25 @@ def test_fields_of_models_and_dataclasses_are_masked(value: Any) -> None:
 
 def test_what_is_not_secret_is_shown() -> None:
     """A masked model still tells people which one it is."""
-    assert summarise({"card": card()}, {}) == "card=Card(number=***, pin=***, holder=***, bank='N26')"
-    assert summarise({"login": Login("me", SecretStr("x"))}, {}) == "login=Login(user='me', code=***, hint=***)"
+    assert Summary({})({"card": card()}) == "card=Card(number=***, pin=***, holder=***, bank='N26')"
+    assert Summary({})({"login": Login("me", SecretStr("x"))}) == "login=Login(user='me', code=***, hint=***)"
 
 
 def test_a_marked_field_of_a_dataclass_is_masked_under_postponed_annotations() -> None:
     """``from __future__ import annotations`` does not uncover a secret."""
-    assert summarise({"value": Marked("hidden")}, {"value": Marked}) == "value=Marked(password=***)"
+    assert Summary({"value": Marked})({"value": Marked("hidden")}) == "value=Marked(password=***)"
 
 
 @pytest.mark.parametrize(("value", "hint"), [({"password": "hidden"}, Entry), (Pair("hidden"), Pair)])
 def test_a_marked_field_of_a_typed_dict_or_named_tuple_is_masked(value: Any, hint: Any) -> None:
     """The mark holds wherever the annotation can be seen."""
-    assert "hidden" not in summarise({"value": value}, {"value": hint})
+    assert "hidden" not in Summary({"value": hint})({"value": value})
 
 
 @pytest.mark.parametrize("answer", [RuntimeError("hidden"), RecursionError(), 5, None])
 def test_a_hostile_repr_harms_nothing(answer: Any) -> None:
     """A value that cannot be shown is replaced by a word, and what it raised is not shown either."""
-    shown = summarise({"value": Hostile(answer), "after": 1}, {})
+    shown = Summary({})({"value": Hostile(answer), "after": 1})
 
     assert shown.startswith("value=<")
     assert shown.endswith(", after=1")
@@ -183,8 +183,8 @@ def test_a_hostile_repr_harms_nothing(answer: Any) -> None:
 )
 def test_a_summary_is_bounded(value: Any) -> None:
     """However large the call is, people get some hundred characters."""
-    assert len(summarise({"value": value}, {})) <= 400
-    assert len(summarise({f"name_{n}": value for n in range(50)}, {})) <= 400
+    assert len(Summary({})({"value": value})) <= 400
+    assert len(Summary({})({f"name_{n}": value for n in range(50)})) <= 400
 
 
 def test_a_ring_ends() -> None:
@@ -192,13 +192,13 @@ def test_a_ring_ends() -> None:
     ring: list[Any] = []
     ring.append(ring)
 
-    assert "..." in summarise({"ring": ring}, {})
+    assert "..." in Summary({})({"ring": ring})
 
 
 @pytest.mark.parametrize("value", ["a\0b\n\x1b[31m", "\ud800", {"\ud800": 1}])
 def test_control_characters_in_text_are_escaped(value: Any) -> None:
     """Text is shown as Python would write it, and can always be encoded."""
-    shown = summarise({"value": value}, {})
+    shown = Summary({})({"value": value})
 
     assert shown.isprintable()
     assert shown.encode()
@@ -206,4 +206,4 @@ def test_control_characters_in_text_are_escaped(value: Any) -> None:
 
 def test_control_characters_of_a_repr_are_escaped() -> None:
     """A summary goes to logs and terminals: it is one printable line."""
-    assert summarise({"value": Hostile("a\nb\x1b[31m")}, {}).isprintable()
+    assert Summary({})({"value": Hostile("a\nb\x1b[31m")}).isprintable()

@@ -1,12 +1,13 @@
-"""What goes over the wire, and which URLs a pool can be made of."""
+"""What goes over the wire, and what the errors that come back mean."""
 
 from __future__ import annotations
 
 import pytest
+from redis._parsers.base import BaseParser
 
 from dispatch_celery.config import Settings
-from dispatch_celery.errors import ConfigurationError
-from dispatch_celery.store.client import RedisStore, ScriptRefused, _pack, connection_pool, unavailable_pause
+from dispatch_celery.errors import ConfigurationError, DispatchError, LeadershipLost, ScriptRefused, StoreUnavailable
+from dispatch_celery.store.client import RedisStore, _pack, unavailable_pause
 from dispatch_celery.store.replies import pairs, text, words
 from dispatch_celery.store.scripts import Call, load
 
@@ -27,35 +28,53 @@ def test_a_script_is_called_by_hash_and_then_by_text() -> None:
     assert script.text.encode() in _pack(call, by_text=True)
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://h:1/0", "rediss://u:p@h/1", "unix:///tmp/s.sock", "sentinel://h:1/0?master_name=m"]
-)
-def test_a_pool_is_made_without_a_connection(url: str) -> None:
-    """Nothing is sent until something is asked; redis-py's own retries are off."""
-    pool = connection_pool(Settings(), url, {})
-
-    assert pool.connection_kwargs["socket_timeout"] == 5.0
-    assert pool.connection_kwargs["retry"].get_retries() == 0
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("amqp://u:s3cret@h/", "cannot be used"),
-        ("nonsense", "cannot be used"),
-        ("sentinel://:s3cret@h:26379/0", "master's name"),
-    ],
-)
-def test_a_url_that_cannot_work_is_refused_without_its_password(url: str, why: str) -> None:
-    """The error names the setting or the remedy."""
-    with pytest.raises(ConfigurationError, match=why) as caught:
-        connection_pool(Settings(), url, {})
-    assert "s3cret" not in str(caught.value)
-
-
 def test_the_shown_url_has_no_password() -> None:
     """Logs and errors use it."""
     assert RedisStore(Settings(), "redis://:s3cret@h:1/0").shown_url == "redis://:***@h:1/0"
+
+
+def _parsed(reply: str) -> Exception:
+    """Return an error reply as redis-py hands it on: for codes it knows, without the code."""
+    error: Exception = BaseParser.parse_error(reply)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        ("LEADERSHIP_LOST another term reigns", LeadershipLost, "another term reigns: nothing was changed"),
+        ("NO_LEASE w1 has none", ScriptRefused, "NO_LEASE w1 has none"),
+        ("WRONGTYPE Operation against", ScriptRefused, "WRONGTYPE Operation against"),
+        ("ERR unknown command 'X'", ScriptRefused, "ERR unknown command 'X'"),
+        ("CROSSSLOT Keys in request", ScriptRefused, "CROSSSLOT Keys in request"),
+        ("BUSY Redis is busy", StoreUnavailable, "refuses for now: BUSY Redis is busy"),
+        ("OOM command not allowed", StoreUnavailable, "refuses for now: command not allowed"),
+        ("MASTERDOWN Link with MASTER is down", StoreUnavailable, "refuses for now: Link with MASTER"),
+        ("READONLY You can't write", StoreUnavailable, "does not answer"),
+        ("MOVED 5 127.0.0.1:7000", StoreUnavailable, "does not answer"),
+        ("ERR max number of clients reached", StoreUnavailable, "does not answer"),
+        ("NOAUTH Authentication required.", ConfigurationError, "refuses these credentials: Authentication required."),
+        ("NOPERM No permissions to access a key", ConfigurationError, "forbids jobs/tidy on the keys {shop:0}:*"),
+        ("ERR ACL failure in script: User bob", ConfigurationError, "ACL failure in script: User bob"),
+        ("ERR The user executing the script can't run", ConfigurationError, "ACL SETUSER bob ~{shop:0}:* "),
+    ],
+)
+def test_an_error_reply_has_a_meaning(reply: str, kind: type[DispatchError], words: str) -> None:
+    """Not now, a refusal with its code, or what the user of the server may not do, with the remedy."""
+    store = RedisStore(Settings(namespace="shop"), "redis://bob:pw@h:1/0")
+
+    meant = store._judged(_parsed(reply), Call.of("jobs/tidy", {"lane": "a", "lanes": "b"}, {"lane": "c"}))
+
+    assert type(meant) is kind
+    assert words in str(meant)
+
+
+def test_a_refused_connection_is_a_matter_of_configuration() -> None:
+    """What a server says before the first command concerns the URL."""
+    meant = RedisStore(Settings(), "redis://h:1/99")._judged(_parsed("ERR DB index is out of range"))
+
+    assert isinstance(meant, ConfigurationError)
+    assert "DB index is out of range" in str(meant)
 
 
 def test_a_refusal_has_a_code_and_words() -> None:

@@ -32,7 +32,7 @@ def test_a_fixed_key_is_tag_and_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "spelled"),
     [
-        (KEYS.job("job_1"), "job:job_1"),
+        (KEYS.record("job_1"), "job:job_1"),
         (KEYS.state("pending"), "state:pending"),
         (KEYS.name("pending", "mail.receipt"), "name:pending:mail.receipt"),
         (KEYS.scope("app/org"), "scope:app/org"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_celery.ids import JobId, RunId
+from dispatch_celery.ids import EventId, JobId
 from dispatch_celery.jobs.model import JobRef, WakeUp
 from dispatch_celery.worker.messages import HEADER, celery_id, embed_of, headers_of, ref_of
 
@@ -44,7 +44,7 @@ def test_a_header_names_its_job(queue: str, priority: int) -> None:
         f"{JOB} q:x",
         f" {JOB} q:1",
         f"{JOB}\0 q:1",
-        f"{RunId.adopt('one')} q:1",
+        f"{EventId.adopt('one')} q:1",
         "job_x q:1",
         "x" * 1_000_000,
         "\ud800 q:1",

@@ -1,0 +1,251 @@
+"""Runs on top of the world of jobs: short ways to any state, and what must hold of every run at every instant.
+
+A test module makes the fixture ``world`` of it: ``yield from run_world(store, namespace)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from dispatch_celery.ids import RunId, WorkerId
+from dispatch_celery.jobs.model import WorkRef
+from dispatch_celery.jobs.scripts import Answer
+from dispatch_celery.store.client import Store
+from dispatch_celery.store.replies import ask, text
+from dispatch_celery.store.scripts import Call
+from dispatch_celery.workflows.journal import Entry, rest_of
+from dispatch_celery.workflows.model import ENDED, TRANSITIONS, RunRef, RunState
+from dispatch_celery.workflows.store import Awaited, NewRun, RunClaim
+from tests.lua.world import ERROR, START, World
+from tests.support.invariants import Dump
+
+__all__ = ["ENDS", "RunWorld", "asleep", "awaits", "held_by", "rest", "run_problems", "run_world"]
+
+FIELDS: Mapping[str, Sequence[str]] = {
+    "completed": ("result", '{"big":9007199254740993,"l":[]}'),
+    "failed": ("error", ERROR),
+    "cancelled": ("reason", "asked"),
+}
+ENDS = tuple(FIELDS)
+"""The three ways to finish."""
+
+
+def rest(kind: str = "step", place: int = 0, payload: bytes = b"") -> bytes:
+    """Return what only Python reads of an entry."""
+    return rest_of({"k": kind, "d": "0" * 12, "o": place}, payload)
+
+
+def asleep(milliseconds: int, identity: str = "sleep#1") -> Awaited:
+    """Return a sleep to wait for."""
+    return Awaited(identity, "sleeping", milliseconds, rest("sleep"))
+
+
+def awaits(status: str, delay: int | None, identity: str) -> Awaited:
+    """Return a promise to wait for."""
+    return Awaited(identity, status, delay, rest("event"))
+
+
+def held_by(claim: RunClaim) -> dict[str, str]:
+    """Return by what a claim's holder and its keepers name it."""
+    return {"holder": claim.holder, "token": claim.token}
+
+
+class RunWorld(World):
+    """One namespace with runs in it."""
+
+    # -- looking
+
+    def problems(self) -> list[str]:
+        """Return every invariant that does not hold, of jobs and of runs."""
+        return super().problems() + run_problems(self)
+
+    def shown(self, ref: WorkRef) -> dict[str, str]:
+        """Return a run's record; empty if there is none."""
+        return {name: text(value) for name, value in self.records.raw(ref.id).items()}
+
+    def promises(self, ref: WorkRef) -> dict[str, Entry]:
+        """Return a run's journal."""
+        flat = self.ask("HGETALL", self.keys.promises(ref.id))
+        return {text(name): Entry.parse(text(name), data) for name, data in zip(flat[::2], flat[1::2], strict=True)}
+
+    def due_of(self, ref: WorkRef) -> dict[str, float]:
+        """Return what of a run is due, and when."""
+        return self.dump().ordered.get(f"run:{ref.id}:due", {})
+
+    def waits_of(self, ref: WorkRef) -> set[str]:
+        """Return what a run waits for."""
+        return self.dump().sets.get(f"run:{ref.id}:waits", set())
+
+    # -- doing
+
+    def new_run(self, *, key: str = "", scope: str = "", payload: bytes = b"{}", **options: Any) -> NewRun:
+        """Return a run that is not written yet."""
+        spec = {"schema": 1, **({"scope": scope} if scope else {}), **({"idempotency_key": key} if key else {})}
+        ref = RunRef(
+            id=RunId.mint(time_ms=START),
+            name=options.pop("name", "order"),
+            queue=options.pop("queue", "q"),
+            priority=options.pop("priority", 0),
+            scope=scope,
+            idempotency_key=key,
+        )
+        digest = sha256(payload).hexdigest()[:32] if key else ""
+        return NewRun(ref=ref, version=1, spec=spec, payload=payload, digest=digest, **options)
+
+    def start(self, **options: Any) -> RunRef:
+        """Write a new run."""
+        run = self.new_run(**options)
+        assert self.runs.start(run)[0] == "CREATED"
+        return run.ref
+
+    def take(self, ref: WorkRef, holder: WorkerId | None = None, *, nonce: str = "nonce", pid: int = 7) -> RunClaim:
+        """Claim a ready run, by a new worker if none is named."""
+        verdict, claim = self.runs.claim(ref, holder=holder or self.register(), nonce=nonce, pid=pid)
+        assert isinstance(claim, RunClaim), verdict
+        return claim
+
+    def taken(self, *, nonce: str = "nonce", **options: Any) -> RunClaim:
+        """Return a new run, held by a new worker."""
+        return self.take(self.start(**options), nonce=nonce)
+
+    def note(self, claim: RunClaim, identity: str, payload: bytes = b"1", status: str = "value") -> None:
+        """Record a promise, and let the holder know of its own write."""
+        assert self.runs.record(claim, identity, status, rest(payload=payload))[0] == "DONE"
+        claim.revision += 1
+
+    def suspended(self, awaited: Sequence[Awaited], **options: Any) -> RunClaim:
+        """Return a new run that waits, and the claim it was suspended under."""
+        claim = self.taken(**options)
+        assert self.runs.suspend(claim, awaited) == ("DONE", [])
+        return claim
+
+    def asked(self, **options: Any) -> RunClaim:
+        """Return a running run with the cancel flag."""
+        claim = self.taken(**options)
+        self.flag(claim)
+        return claim
+
+    def flag(self, claim: RunClaim, reason: str = "enough") -> None:
+        """Ask a run's holder to cancel it."""
+        assert self.jobs.flag(claim.ref, claim.holder, reason).verdict == "ASKED"
+
+    def finish(self, claim: RunClaim, outcome: str = "completed") -> Answer:
+        """End a held run."""
+        return self.runs.finish(claim, RunState(outcome), list(FIELDS[outcome]))
+
+    def park(self, claim: RunClaim) -> Answer:
+        """Set a held run aside."""
+        return self.runs.park(claim.ref, **held_by(claim), reason="its code has changed", detail="both")
+
+    def release(self, claim: RunClaim, *, counter: str = "", pause: int = 0) -> Answer:
+        """Take a run from its holder."""
+        return self.runs.release(claim.ref, **held_by(claim), counter=counter, pause=pause)
+
+    def fire(self, ref: WorkRef, *, term: str = "") -> tuple[str, str]:
+        """Resolve what of a run is due."""
+        (stored,) = self.records.stored([ref.id])
+        holder = "" if stored is None else stored.holder
+        (answer,) = self.runs.fire([ref], holders=[holder], term=term)
+        return answer.verdict, answer.detail
+
+    def run_at(self, state: str, **options: Any) -> WorkRef:
+        """Return a new run in a state."""
+        if state == RunState.PENDING:
+            return self.start(**options)
+        if state == RunState.WAITING:
+            return self.suspended([asleep(5_000)], **options).ref
+        claim = self.taken(**options)
+        if state == RunState.PARKED:
+            assert self.park(claim).verdict == "DONE"
+        elif state in ENDS:
+            assert self.finish(claim, state).verdict == "DONE"
+        return claim.ref
+
+
+def run_world(port: Store, namespace: str, **settings: Any) -> Iterator[RunWorld]:
+    """Yield a world in a namespace of its own; then its invariants must hold, and it is deleted."""
+    world = RunWorld(port, namespace, **settings)
+    yield world
+    problems = world.problems()
+    keys = ask(port, Call.command("KEYS", f"{world.keys.tag}*"))
+    if keys:
+        ask(port, Call.command("DEL", *keys))
+    assert problems == [], problems
+
+
+# -- invariants
+
+
+def run_problems(world: World) -> list[str]:
+    """Return where an index, a holding, a timer or the history disagrees with the record of a run."""
+    state = world.dump()
+    wrong = [problem for run_id in state.runs for problem in _of_one(state, run_id)]
+    places: dict[str, Mapping[str, object]] = {**state.ordered, **state.hashes}
+    for name, members in places.items():
+        if name != "marks" and not name.startswith("run:"):
+            strays = [one for one in members if one[:4] == "run_" and one not in state.runs]
+            wrong += [f"{name} names {one}, which has no record" for one in strays]
+    parts = [name for name in (*places, *state.sets) if name.startswith("run:")]
+    wrong += [f"{name} is left of a run that is gone" for name in parts if name.split(":")[1] not in state.runs]
+    return wrong + _history_problems(state)
+
+
+def _of_one(state: Dump, run_id: str) -> list[str]:
+    record = state.runs[run_id]
+    now, due = record["state"], state.ordered.get(f"run:{run_id}:due", {})
+    waits = state.sets.get(f"run:{run_id}:waits", set())
+    lanes = _names(state.ordered, "lane:", run_id)
+    timer = state.ordered.get("timers", {}).get(run_id)
+    first = min(due.values()) if due else None
+    listed = not lanes or record["lane"] in state.sets.get("lanes", set())
+    expires = run_id in state.ordered.get("expiry", {})
+    facts = {
+        "not in the index of its state": _names(state.ordered, "run-state:", run_id) == [f"run-state:{now}"],
+        "not in the index of its name": _names(state.ordered, "run-name:", run_id)
+        == [f"run-name:{now}:{record['name']}"],
+        "not in its lane, or in one": lanes == ([f"lane:{record['lane']}"] if now == "pending" else []),
+        "in a lane that is not listed": listed,
+        "waiting for nothing": now != "waiting" or bool(waits or due),
+        f"not waiting, and waits for {waits}": now == "waiting" or not waits,
+        f"over, and {due} is due": now not in ENDED or not due,
+        f"timed at {timer}, and due at {first}": timer == first,
+        "over without an expiry, or the other way round": expires == (now in ENDED),
+    }
+    wrong = [f"{run_id} is {now}: {fact}" for fact, is_so in facts.items() if not is_so]
+    return wrong + _holding_problems(state, run_id, record)
+
+
+def _names(found: Mapping[str, Any], prefix: str, member: str) -> list[str]:
+    return sorted(name for name, members in found.items() if name.startswith(prefix) and member in members)
+
+
+def _holding_problems(state: Dump, run_id: str, record: Mapping[str, str]) -> list[str]:
+    holders = _names(state.hashes, "held:", run_id)
+    if record["state"] != "running":
+        wrong = [f"{run_id} is {record['state']} and held by {holders}"] if holders else []
+        return wrong + [
+            f"{run_id} is {record['state']} and keeps {name}" for name in ("token", "holder") if name in record
+        ]
+    if holders != [f"held:{record.get('holder')}"]:
+        return [f"{run_id} runs under {record.get('holder')} and is held by {holders}"]
+    pid, token = state.hashes[holders[0]][run_id].split()[:2]
+    if (pid, token) != (record["pid"], record["token"]) or token.partition(".")[0] != record["token_number"]:
+        return [f"{run_id} runs as {record} and is held as {pid} {token}"]
+    return []
+
+
+def _history_problems(state: Dump) -> list[str]:
+    wrong, at = [], dict[str, str]()
+    for entry in state.journal:
+        run_id, source, target = entry["id"], entry["from"], entry["to"]
+        if not run_id.startswith("run_") or entry["event"] == "dispatch.run.promise":
+            continue
+        if at.get(run_id, "new") != source or target not in TRANSITIONS[source]:
+            wrong.append(f"{run_id} was {at.get(run_id, 'new')} and went {source} > {target}")
+        at[run_id] = target
+    ends = {run_id: now for run_id, now in at.items() if now != "gone"}
+    if ends != {run_id: record["state"] for run_id, record in state.runs.items()}:
+        wrong.append(f"the history ends in {ends}, the records say otherwise")
+    return wrong

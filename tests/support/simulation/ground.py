@@ -1,0 +1,206 @@
+"""The parts of a simulated world, wired as ``Dispatch`` wires them, and what handlers do there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dispatch_celery.cluster.recovery import Recovery
+from dispatch_celery.cluster.store import ClusterStore
+from dispatch_celery.config import Settings
+from dispatch_celery.ids import JobId, RunId
+from dispatch_celery.jobs.catalogue import Catalogue
+from dispatch_celery.jobs.definition import JobDefinition
+from dispatch_celery.jobs.keeping import JobKeeping
+from dispatch_celery.jobs.listing import JobListing
+from dispatch_celery.jobs.model import WorkRef
+from dispatch_celery.jobs.ports import Keeping
+from dispatch_celery.jobs.records import JobRecords
+from dispatch_celery.jobs.registry import Registry
+from dispatch_celery.jobs.service import JobService
+from dispatch_celery.jobs.store import JobStore, NewJob
+from dispatch_celery.jobs.writing import JobWriter
+from dispatch_celery.store.client import Store
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.scripts import Call
+from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.worker.unknown import give_back
+from dispatch_celery.workflows.definition import WorkflowDefinition
+from dispatch_celery.workflows.keeping import RunKeeping
+from dispatch_celery.workflows.records import RunRecords
+from dispatch_celery.workflows.registry import WorkflowRegistry
+from dispatch_celery.workflows.service import RunService
+from dispatch_celery.workflows.steps import StepCall
+from dispatch_celery.workflows.store import NewRun, RunStore
+from tests.support.invariants import check_state, dump
+from tests.support.run_invariants import check_runs
+from tests.support.simulation.actors import FaultyStore, SimBroker, SimWorker
+from tests.support.simulation.flows import flow_kinds
+from tests.support.simulation.kinds import job_kinds
+from tests.support.simulation.plan import START, Plan
+
+
+class Ground:
+    """The parts of a world, and what its handlers do to it."""
+
+    def __init__(
+        self, real: Store, namespace: str, plan: Plan, *, stack: Callable[[Store], Store] = lambda s: s
+    ) -> None:
+        self.real = real
+        self.plan = plan
+        self.random = random.Random(plan.seed)
+        self.keys = Keys(namespace)
+        self.time = ServerTime(START)
+        self.settings = Settings(namespace=namespace, journal=10_000, max_crashes=3, unknown_grace=60)
+        self.calls = 0
+        self.labels: list[str] = []
+        self.snapshots: dict[int, tuple[list[tuple[bytes, bytes]], int]] = {}
+        self.rolled_back = False
+        self.quiet_faults = False
+        self.fenced = 0
+        self.effects: dict[str, int] = {}
+        self.broken: list[str] = []
+        self.late_call: Sequence[Call] | None = None
+        self.late_replies: list[Any] = []
+        self.registrations = 0
+        self.obliged: dict[str, int] = {}
+        self.cancelled = False
+        self.runs_to_cancel: set[str] = set()
+        self.whole_worker = False
+        store = stack(FaultyStore(self))
+        self.jobs = JobStore(store, self.keys, self.settings, self.time)
+        self.records = JobRecords(store, self.keys)
+        self.cluster = ClusterStore(store, self.keys, self.settings, self.time)
+        self.broker = SimBroker(self)
+        self.registry = Registry()
+        self.kinds = job_kinds(self)
+        self.known = list(self.kinds)
+        self.runs = RunStore(store, self.keys, self.settings, self.time)
+        self.keeping: dict[str, Keeping] = {
+            "": JobKeeping(self.jobs, self.settings, lambda *_, **__: None),
+            "run-": RunKeeping(self.runs, self.settings, lambda *_, **__: None),
+        }
+        self.recovery = Recovery(
+            jobs=self.jobs,
+            records=self.records,
+            cluster=self.cluster,
+            publisher=self.broker,
+            kinds=self.keeping,
+            observer=lambda *_, **__: None,
+        )
+        self.writer = JobWriter(
+            store=self.jobs,
+            publisher=self.broker,
+            observer=lambda *_, **__: None,
+            catalogue=Catalogue(store, self.keys),
+            default_queue="q",
+        )
+        self.service = JobService(
+            store=self.jobs,
+            records=self.records,
+            listing=JobListing(store, self.keys, self.records),
+            writer=self.writer,
+            results=None,  # type: ignore[arg-type]  # nobody waits here
+            observer=lambda *_, **__: None,
+            max_payload=self.settings.max_payload,
+            default_retry=self.settings.default_retry,
+        )
+        for name, (handler, policy, _) in self.kinds.items():
+            self.registry.add(JobDefinition(handler, name=name, enqueuer=lambda: self.service, queue="q", retry=policy))
+        self.pids = iter(range(1000, 100_000))
+        self.workflows = WorkflowRegistry()
+        self.flow_service = RunService(
+            port=store,
+            keys=self.keys,
+            store=self.runs,
+            jobs=self.jobs,
+            stored=self.records,
+            records=RunRecords(store, self.keys),
+            registry=self.workflows,
+            publisher=self.broker,
+            ends=None,  # type: ignore[arg-type]  # nobody waits here
+            observer=lambda *_, **__: None,
+            default_queue="q",
+            max_payload=self.settings.max_payload,
+            default_step_retry=self.settings.default_step_retry,
+        )
+        self.flows = flow_kinds(self)
+        for name, (flow, _) in self.flows.items():
+            self.workflows.add(WorkflowDefinition(flow, name=name, starter=lambda: self.flow_service, queue="q"))
+        self.known += [self.workflows.latest(name).known_as for name in self.flows] + list(self.flows)
+        self.workers = [SimWorker(self, next(self.pids)) for _ in range(2)]
+        self.actor: SimWorker | None = None
+        self.new_jobs = [self._new_job(kind, n) for n, kind in enumerate(plan.jobs) if kind in self.kinds]
+        self.new_runs = [self._new_run(kind, n) for n, kind in enumerate(plan.jobs) if kind in self.flows]
+        self.acknowledged: set[str] = set()
+
+    def _new_job(self, kind: str, n: int) -> NewJob:
+        definition = self.registry.get(kind)
+        assert definition is not None
+        bound = definition.options(
+            delay=10 if kind == "later" else None,
+            expires=0 if kind == "expires" else None,
+            idempotency_key="same" if kind == "twin" else f"key-{n}" if n % 2 else None,
+        ).bind(job=kind if kind == "twin" else f"{kind}-{n}")
+        return self.writer.new_job(bound, job_id=JobId.mint(time_ms=START + n))
+
+    def _new_run(self, kind: str, n: int) -> NewRun:
+        call = self.workflows.latest(kind).bind(flow=f"{kind}-{n}")
+        return self.flow_service.new_run(call, run_id=RunId.mint(time_ms=START + n))
+
+    @property
+    def _job_kinds(self) -> list[str]:
+        return [kind for kind in self.plan.jobs if kind in self.kinds]
+
+    def _effect_name(self, kind: str, job: NewJob) -> str:
+        return kind if kind == "twin" else f"{kind}-{self.new_jobs.index(job)}"
+
+    # -- what handlers do
+
+    def handle(self, definition: JobDefinition[..., Any, Any], context: Any, timeout_ms: int | None) -> Any:
+        value = definition(**context.arguments)
+        if self.late_call is not None:
+            calls, self.late_call = self.late_call, None
+            self.late_replies = self._send(calls)
+        return value
+
+    def give_back(self, ref: WorkRef) -> None:
+        give_back(self.jobs, self.runs, ref, lambda *_, **__: None, self.settings)
+
+    def run_step(self, call: StepCall, context: Mapping[str, Any]) -> Any:
+        """Run the function of a step, as a worker does."""
+        value = call.definition(**call.arguments)
+        if self.late_call is not None:
+            calls, self.late_call = self.late_call, None
+            self.late_replies = self._send(calls)
+        return value
+
+    def effect(self, job: str) -> int:
+        """Count an effect outside of the engine and its server."""
+        if job.startswith("later") and (self.time.now or 0) < START + 10_000:
+            self.broken.append(f"7: {job} ran before it was due")
+        self.effects[job] = self.effects.get(job, 0) + 1
+        return self.effects[job]
+
+    def sleep(self, seconds: float) -> None:
+        self.time.now = (self.time.now or 0) + max(1, int(seconds * 1000))
+
+    def _send(self, calls: Sequence[Call]) -> list[Any]:
+        replies = self.real.execute(calls)
+        if all(fault.kind == "cancel" for fault in self.plan.faults):
+            state = dump(self.real, self.keys.tag)
+            self.broken += check_state(state, max_attempts=3, max_crashes=3) + check_runs(state)
+        by_id: dict[str, WorkRef] = {
+            new.ref.id: new.ref for new in (*getattr(self, "new_jobs", ()), *getattr(self, "new_runs", ()))
+        }
+        for call in calls:
+            if call.script is None and call.words[0] == "ECHO":
+                self.broker.put(by_id[str(call.words[1]).split()[1]])
+        return replies
+
+    def clean(self) -> None:
+        """Delete the namespace."""
+        (keys,) = self.real.execute([Call.command("KEYS", f"{self.keys.tag}*")])
+        if keys:
+            self.real.execute([Call.command("DEL", *keys)])

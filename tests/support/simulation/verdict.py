@@ -1,0 +1,91 @@
+"""The verdict: every promise that a world at rest has broken, as sentences."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
+from tests.support.run_invariants import check_run_history, check_runs, check_runs_quiet
+from tests.support.simulation.ground import Ground
+
+
+class Verdict(Ground):
+    """A world that tells what is wrong with it."""
+
+    def problems(self) -> list[str]:
+        """Return every broken promise, as sentences."""
+        state = dump(self.real, self.keys.tag)
+        wrong = self.broken + check_state(state, max_attempts=3, max_crashes=3) + check_quiet(state)
+        wrong += check_runs(state) + check_runs_quiet(state) + self._excesses(state) + self._run_ends(state)
+        if not self.rolled_back:
+            wrong += check_journal(state) + check_run_history(state)
+        for n, (kind, job) in enumerate(zip(self._job_kinds, self.new_jobs, strict=True)):
+            record = state.jobs.get(job.ref.id)
+            if record is not None:
+                wrong += self._check_end(kind, f"{kind}-{n}", record)
+            elif job.ref.id in self.acknowledged and not self.rolled_back and kind != "twin":
+                wrong.append(f"12: {kind}-{n} was acknowledged and is gone")
+        return wrong
+
+    def _run_ends(self, state: Dump) -> list[str]:
+        wrong = []
+        for run in self.new_runs:
+            record = state.runs.get(run.ref.id)
+            if record is None:
+                if run.ref.id in self.acknowledged and not self.rolled_back:
+                    wrong.append(f"12: {run.ref.name} was acknowledged and is gone")
+                continue
+            name = json.loads(run.payload)["flow"]
+            expected = self.flows[run.ref.name][1]
+            if record["state"] != expected.state and not (self.cancelled and record["state"] == "cancelled"):
+                why = record.get("error", record.get("detail", record.get("reason", "")))[:300]
+                wrong.append(f"11: {name} ended as {record['state']} ({why})")
+            if run.ref.id in self.runs_to_cancel and record["state"] == "completed" and not self.rolled_back:
+                wrong.append(f"11: {name} completed after its cancel was accepted")
+            slices = int(record.get("token_number", 0))
+            if {fault.kind for fault in self.plan.faults} == {"lose reply"} and slices > expected.slices:
+                wrong.append(f"11: {name} was claimed {slices} times, {expected.slices} are enough")
+            for step, executions in expected.effects.items():
+                seen = self.effects.get(f"{name}/{step}", 0)
+                allowed = executions + len(self.plan.faults) + (4 if self.rolled_back else 0)
+                if seen > allowed:
+                    wrong.append(f"4: step {step} of {name} ran {seen} times, {allowed} allowed")
+                if record["state"] == "completed" and seen == 0:
+                    wrong.append(f"11: {name} is completed and its step {step} never ran")
+        return wrong
+
+    def _check_end(self, kind: str, name: str, record: dict[str, str]) -> list[str]:
+        wrong = []
+        expected = self.kinds[kind][2]
+        if record["state"] not in set(expected.states) | ({"cancelled"} if self.cancelled else set()):
+            why = record.get("error", record.get("reason", ""))[:200]
+            wrong.append(f"11: {name} ended as {record['state']} ({why})")
+        seen = self.effects.get("twin" if kind == "twin" else name, 0)
+        allowed = expected.executions + len(self.plan.faults) + (3 if self.rolled_back else 0)
+        if seen > allowed:
+            wrong.append(f"11: the effect of {name} was seen {seen} times, {allowed} allowed")
+        if record["state"] == "completed" and seen == 0:
+            wrong.append(f"11: {name} is completed and its effect was never seen")
+        return wrong
+
+    def _excesses(self, state: Dump) -> list[str]:
+        """Return what was done more often than anything that happened explains."""
+        wrong = []
+        kinds = {fault.kind for fault in self.plan.faults}
+        if self.fenced and not kinds & {"zombie", "overlap", "roll back", "die before", "die after"}:
+            wrong.append(f"3: a worker was fenced {self.fenced} times although nobody else could hold its job")
+        twins = [job_id for job_id, record in state.jobs.items() if record["name"] == "twin"]
+        if len(twins) > 1:
+            wrong.append(f"11: one idempotency key made {len(twins)} jobs")
+        if self.registrations != 2 and not kinds & {"zombie", "overlap", "roll back", "die before", "die after"}:
+            wrong.append(f"2: {self.registrations} registrations of two workers that always renewed")
+        for effect, before in self.obliged.items():
+            if self.effects.get(effect, 0) > before and not kinds & {"zombie", "overlap"}:
+                wrong.append(f"11: {effect} was executed again after its cancel was accepted")
+        if kinds == {"lose reply"}:
+            for kind, job in zip(self._job_kinds, self.new_jobs, strict=True):
+                claims = int(state.jobs.get(job.ref.id, {}).get("token_number", 0))
+                seen = self.effects.get(self._effect_name(kind, job), 0)
+                if kind != "twin" and claims > seen:
+                    wrong.append(f"11: {kind} was claimed {claims} times and executed {seen} times")
+        return wrong
