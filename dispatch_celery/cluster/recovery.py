@@ -64,6 +64,10 @@ class Recovery:
         publish_marked(self._jobs, self._publisher, woken)
         return moved
 
+    def processes(self, holder: str) -> set[int]:
+        """Return the processes that hold something for a worker, by what the state server says."""
+        return {int(holding.split(maxsplit=1)[0]) for holding in self._cluster.held(holder).values()}
+
     def release_process(self, holder: str, pid: int, *, why: str) -> int:
         """Recover what one dead process of a living worker held. Touches nothing of its siblings."""
         mine = [job_id for job_id, holding in self._cluster.held(holder).items() if holding.split()[0] == str(pid)]

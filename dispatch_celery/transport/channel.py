@@ -8,6 +8,7 @@ client object is made once, a channel whose connection broke can still acknowled
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
@@ -48,6 +49,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._plain: Any = None
+        self._making = threading.RLock()
         self._takers: dict[str, tuple[Consumer, bool]] = {}
         self._serving: list[str] = []
         self._flush_set = False
@@ -63,17 +65,31 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
         """Return the one client of the pool. kombu makes a new object, 60 microseconds of work, for each command."""
         if asynchronous:  # keeps a connection of its own: never shared
             return super()._create_client(asynchronous=True)
-        if self._client is None or self._client.connection_pool is not self.pool:
-            self._client = super()._create_client()
-        return self._client
+        client = self._client
+        if client is None or client.connection_pool is not self.pool:
+            with self._making:
+                client = self._client
+                if client is None or client.connection_pool is not self.pool:
+                    client = self._client = super()._create_client()
+        return client
+
+    @property
+    def pool(self) -> Any:
+        """The connection pool, made once also where threads ask for it at the same time."""
+        pool = self._pool
+        if pool is None:
+            with self._making:
+                pool = super().pool
+        return pool
 
     @property
     def plain_client(self) -> Any:
         """A client that adds no prefix: the keys of scripts are spelled in full."""
         pool = self.pool
-        if self._plain is None or self._plain.connection_pool is not pool:
-            self._plain = stock.redis.Redis(connection_pool=pool)
-        return self._plain
+        client = self._plain
+        if client is None or client.connection_pool is not pool:
+            client = self._plain = stock.redis.Redis(connection_pool=pool)
+        return client
 
     def line_connection(self) -> Any:
         """Return a new connection, not yet open, of the kind and to the place of the pool's."""
@@ -274,6 +290,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
             transport.close_channel(self)
 
     def _after_fork(self) -> None:
+        self._making = threading.RLock()
         self._client = self._plain = None
         self.intake.claims.after_fork()
         super()._after_fork()

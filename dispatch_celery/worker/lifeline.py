@@ -39,6 +39,7 @@ _CUT: Final = 1_000
 _COME_BACK: Final = 500
 """Milliseconds after a lost connection until the server is asked whether it is still the same."""
 _SECOND_LOOK: Final = 150
+_STUMBLE: Final = 1_000
 
 fork_gate: Final = threading.Lock()
 """Held by this module's threads while they work, and by a fork: no child is born with a half-held lock."""
@@ -157,9 +158,15 @@ class Lifeline:
     def run(self) -> None:
         """Live: the body of the thread."""
         while not self._stopping:
-            with fork_gate:
-                pause = self._round()
-            self._wait(pause)
+            try:
+                with fork_gate:
+                    pause = self._round()
+                self._wait(pause)
+            except Exception:
+                # A defect of ours must not end the thread: nothing would be renewed, and no death be seen.
+                logger.exception("the lifeline goes on, a second later, after an error it does not know")
+                self._look_at = self._ask_at = monotonic_ms() + _STUMBLE
+                select.select([self._wake_reader], [], [], _STUMBLE / 1000)
 
     def _round(self) -> int:
         now = monotonic_ms()

@@ -4,8 +4,9 @@ In prefork a child past its time is interrupted by a signal, and killed after ``
 settled only when the kernel says that the process is gone. In threads, greenlets and solo code cannot be
 killed: the job is settled under its token, so that whatever the code still does is refused, and its slot stays busy.
 
-A death is seen at once through a pidfd, and a second time by comparing the slots with the living: both end in
-the same script, which moves a job once.
+A death is seen at once through a pidfd. A child that died before it was ever looked at leaves its slot to a
+newcomer, so a newcomer is a reason to ask whether somebody unseen holds work. Both end in the same script, which
+moves a job once.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Overseer:
         self._sentences: dict[str, _Sentence] = {}
         self._deaths: list[_Death] = []
         self._pidfds: dict[int, int] = {}
+        self._newcomers = False
         self._drain_until: int | None = None
         self._cancel_asked: set[str] = set()
         self._released: set[str] = set()
@@ -120,6 +122,7 @@ class Overseer:
             sentence = self._sentences.get(occupant.token)
             if sentence is not None and not sentence.killed and now >= sentence.since + self._settings.cancel_grace:
                 self._end(occupant, sentence.why)
+        self._seek_unseen()
         self._bury()
         if not busy:
             return 1_000
@@ -184,6 +187,7 @@ class Overseer:
         if not self._children:
             return
         for pid in pids - set(self._pidfds) - {os.getpid()}:
+            self._newcomers = True
             try:
                 self._pidfds[pid] = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -pid
             except OSError:
@@ -200,6 +204,20 @@ class Overseer:
                 self._page.clear(occupant.slot)
         if not any(death.pid == pid for death in self._deaths):
             self._deaths.append(_Death(pid, f"process {pid} died"))
+
+    def _seek_unseen(self) -> None:
+        """Find the dead whose slot went to a newcomer between two looks: only what they hold still names them."""
+        holder = self._holder()
+        if not self._newcomers or not holder:
+            return
+        try:
+            holding = self._recovery.processes(holder)
+        except StoreUnavailable:
+            return
+        self._newcomers = False
+        for pid in holding - {os.getpid()}:
+            if not _lives(pid):
+                self._died(pid)
 
     def _bury(self) -> None:
         """Settle the dead; what the server cannot take now is tried at the next look."""
@@ -247,6 +265,8 @@ def _lives(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - called often, for every child
             return stat.read().rpartition(b") ")[2][:1] not in (b"Z", b"X")
+    except ProcessLookupError:  # it was waited for between opening and reading
+        return False
     except FileNotFoundError:
         if os.path.isdir("/proc/self"):  # noqa: PTH112 - as above
             return False

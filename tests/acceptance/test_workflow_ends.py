@@ -58,7 +58,6 @@ def test_a_run_is_cancelled_while_a_step_runs(pool: str, fleet: FlowFleet, *, on
     assert fleet.effects("h-after") == []
 
 
-@pytest.mark.faults  # the run was once not taken again within ten seconds: an open defect, see docs/PLAN.md
 def test_work_outside_of_a_step_is_cancelled_for_good(fleet: FlowFleet) -> None:
     """A function that is busy between its calls is ended, and not begun again only to find that it was cancelled."""
     fleet.start()

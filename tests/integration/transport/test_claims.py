@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from time import monotonic
+
+import pytest
+from kombu.transport import redis as stock
 
 from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.transport.scripts import load
@@ -213,9 +217,19 @@ def test_a_full_server_means_later(killable_server: EmbeddedServer) -> None:
         assert patient.unacked == {}
 
 
-def test_the_client_is_made_once(ours: Desk) -> None:
-    """Commands share one client object, also between threads."""
+def test_the_client_is_made_once(ours: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands share one client object, also between threads that ask for it at the same time."""
     clients: set[int] = set()
+    ours.channel._client = ours.channel._pool = None
+    together = threading.Barrier(5)
+    made = stock.Channel._create_client
+
+    def slowly(*args: object, **kwargs: object) -> object:
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.2)
+        return made(*args, **kwargs)
+
+    monkeypatch.setattr(stock.Channel, "_create_client", slowly)
 
     def look() -> None:
         with ours.channel.conn_or_acquire() as client:
