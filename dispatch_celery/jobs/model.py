@@ -73,6 +73,13 @@ class WorkRef:
     priority: int = 0
     scope: str = ""
     idempotency_key: str = ""
+    version: int = 0
+    """Of a run, the version of its workflow."""
+
+    @property
+    def known_as(self) -> str:
+        """What a worker registers that can execute it: a job's name; a workflow's name and version."""
+        return f"{self.name}@{self.version}" if self.version else self.name
 
     @property
     def lane(self) -> str:

@@ -89,6 +89,7 @@ def _work_ref(work_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> Wo
         priority=int(priority),
         scope=spec.get("scope", ""),
         idempotency_key=spec.get("idempotency_key", ""),
+        version=int(spec.get("version", 0)),
     )
 
 

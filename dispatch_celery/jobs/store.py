@@ -265,7 +265,7 @@ class JobStore(JobScripts):
         keys = {**self._move_keys(ref, JobState.PENDING, JobState.PENDING), "known": self._keys.known}
         arguments = {
             **self._common(ref),
-            "name": ref.name,
+            "name": ref.known_as,
             "pause": pause,
             "grace": self._settings.unknown_grace,
         }

@@ -233,7 +233,7 @@ class Revival(Duty):
         ids, died = words(entries[::2]), [int(float(at)) for at in entries[1::2]]
         self._offset = self._offset + BATCH if len(ids) == BATCH else 0
         found = self._records.stored(ids)
-        names = [stored.ref.name if stored else "" for stored in found]
+        names = [stored.ref.known_as if stored else "" for stored in found]
         calls = [Call.command("ZSCORE", self._keys.known, name) for name in names]
         ready: list[WakeUp] = []
         for stored, at, known in zip(found, died, ask_all(self._store.port, calls), strict=True):

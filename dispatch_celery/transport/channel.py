@@ -154,6 +154,10 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu is untyped
         silent = "".join("1" if self._takers[queue][1] or not self.ack_emulation else "0" for queue in queues)
         return queues, lists, int(not isinstance(self._queue_cycle, priority_cycle)), silent
 
+    def stand_aside(self) -> None:
+        """Let other idle workers take what is published next: this one could not use what it took."""
+        self.intake.claims.stand_aside()
+
     def call_later(self, seconds: float) -> None:
         """Let the event loop look at this channel then; without a loop the poller sees to it."""
         loop = self._loop()

@@ -17,7 +17,8 @@ the window is used up. Filling each single place as it falls free would make eve
 
 *Manners.* A change wakes every idle worker, and one of them gets the message. A worker that came too late three times
 running holds back, by up to 10 ms and then up to 100, until it wins again. So a fleet of idle workers costs the server
-a bounded number of claims, and a message only waits where all the quick ones are busy.
+a bounded number of claims, and a message only waits where all the quick ones are busy. The winner stays the winner, so
+one that could not use what it took (a name it does not know) stands aside for longer than the others hold back.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ _BACKOFF: Final = 1.0
 _TOO_LATE: Final = 3
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.1
+# How long one that stands aside waits each time it hears of a change, and for how long it does so.
+_ASIDE: Final = 0.25
+_STAY_ASIDE: Final = 10.0
 # Refusals that a new connection may cure; all others (OOM, MISCONF, BUSY, NOPERM ...) mean "not now".
 _RECONNECT: Final = ("READONLY", "FENCED", "NOAUTH", "LOADING", "MASTERDOWN")
 
@@ -81,6 +85,7 @@ class Claims:
         self._woken = False  # the claim under way follows a push
         self._vain = 0
         self._polite_until = 0.0
+        self._aside_until = 0.0
 
     @property
     def ready(self) -> bool:
@@ -90,6 +95,10 @@ class Claims:
     def wake(self) -> None:
         """Look again: the set of queues has changed."""
         self._ready = True
+
+    def stand_aside(self) -> None:
+        """Be the last to take what is published in the next seconds."""
+        self._aside_until = monotonic() + _STAY_ASIDE
 
     def waits(self, now: float) -> float:
         """Return how long good manners still hold a claim back."""
@@ -170,13 +179,17 @@ class Claims:
         return claimed
 
     def _heard(self) -> None:
-        if not self._ready:
-            self._ready = self._woken = True
-            if self._vain >= _TOO_LATE:
-                longest = min(_FIRST_PAUSE * 2 ** (self._vain - _TOO_LATE), _LONGEST_PAUSE)
-                pause = random.uniform(0.0, longest)
-                self._polite_until = monotonic() + pause
-                self._channel.call_later(pause)
+        if self._ready:
+            return
+        self._ready = self._woken = True
+        now, pause = monotonic(), 0.0
+        if now < self._aside_until:
+            pause = _ASIDE
+        elif self._vain >= _TOO_LATE:
+            pause = random.uniform(0.0, min(_FIRST_PAUSE * 2 ** (self._vain - _TOO_LATE), _LONGEST_PAUSE))
+        if pause:
+            self._polite_until = now + pause
+            self._channel.call_later(pause)
 
     def finish(self) -> list[Claimed]:
         """Wait for the claim under way, if there is one, and return what it brought."""

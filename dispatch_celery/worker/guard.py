@@ -17,7 +17,7 @@ from dispatch_celery.errors import DispatchError
 from dispatch_celery.jobs.model import WorkRef
 from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 
-__all__ = ["guard_step"]
+__all__ = ["give_back", "guard_step", "settle"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,35 +55,46 @@ def guard_step(morgue: Callable[[], Morgue]) -> type:
                 name = str(message.headers.get("task"))
                 ref = ref_of(name, message.headers.get(HEADER))
                 if ref is None:
-                    _settle(consumer, message, lambda: _bury(morgue(), message, f"unknown task {name!r}"))
+                    settle(consumer, message, lambda: _bury(morgue(), message, f"unknown task {name!r}"))
                 else:
-                    _settle(consumer, message, lambda: morgue().give_back(ref))
+                    settle(consumer, message, lambda: give_back(morgue(), message, ref))
 
             return on_unknown_task
 
         def _hopeless(self, consumer: Any, reason: str) -> Callable[..., None]:
             def on_hopeless(_body: Any, message: Any, error: Any = None) -> None:
                 why = f"{reason}: {error}" if error else reason
-                _settle(consumer, message, lambda: _bury(morgue(), message, why))
+                settle(consumer, message, lambda: _bury(morgue(), message, why))
 
             return on_hopeless
 
         def _undecodable(self, consumer: Any) -> Callable[..., None]:
             def on_decode_error(message: Any, error: Any) -> None:
-                _settle(consumer, message, lambda: _bury(morgue(), message, f"undecodable: {error}"))
+                settle(consumer, message, lambda: _bury(morgue(), message, f"undecodable: {error}"))
 
             return on_decode_error
 
     return Guard
 
 
-def _settle(consumer: Any, message: Any, dispose: Callable[[], None]) -> None:
+def give_back(morgue: Morgue, message: Any, ref: WorkRef) -> None:
+    """Give back work this worker does not know, and let others be quicker the next time it is published.
+
+    Our own transport wakes every idle worker, and would let the same one win each time; other brokers take turns.
+    """
+    morgue.give_back(ref)
+    stand_aside = getattr(message.channel, "stand_aside", None)
+    if stand_aside is not None:
+        stand_aside()
+
+
+def settle(consumer: Any, message: Any, dispose: Callable[[], None]) -> None:
     """Dispose of a message, then acknowledge it; later, if the state server does not answer."""
     try:
         dispose()
     except DispatchError as error:
         logger.warning("a hopeless message waits for the state server: %s", error)
-        consumer.timer.call_after(_TRY_AGAIN, _settle, (consumer, message, dispose))
+        consumer.timer.call_after(_TRY_AGAIN, settle, (consumer, message, dispose))
         return
     message.ack()
 

@@ -1,7 +1,8 @@
 """The message that wakes a worker: an ordinary Celery task message, with one header of ours and no arguments.
 
 The arguments are in the record; the message carries what people look at (the masked summary) and what Celery's
-own hand-over needs (callbacks, chains, chords). Header ``dispatch``: ``<job id> <queue>:<priority>``.
+own hand-over needs (callbacks, chains, chords). Header ``dispatch``: ``<job id> <queue>:<priority>``, and for a run
+``<run id> <queue>:<priority> <version>``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dispatch_celery.jobs.model import JobRef, WakeUp, WorkRef
 from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.workflows.model import RunRef
 
-__all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "headers_of", "ref_of"]
+__all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "header_of", "headers_of", "ref_of"]
 
 HEADER: Final = "dispatch"
 _LARGEST: Final = 1_048_576
@@ -55,9 +56,14 @@ def headers_of(wakeup: WakeUp, origin: str) -> dict[str, Any]:
         "replaced_task_nesting": 0,
         "stamped_headers": None,
         "stamps": {},
-        HEADER: f"{ref.id} {ref.lane}",
+        HEADER: header_of(ref),
     }
     return headers
+
+
+def header_of(ref: WorkRef) -> str:
+    """Return our header: which job or run a message wakes, where it is ready, and what version a run is of."""
+    return f"{ref.id} {ref.lane} {ref.version}" if ref.version else f"{ref.id} {ref.lane}"
 
 
 def embed_of(wakeup: WakeUp) -> dict[str, Any]:
@@ -84,13 +90,17 @@ def ref_of(name: str, header: Any) -> WorkRef | None:
     """Return the job or run a message wakes; None if the header is not one of ours."""
     if not isinstance(header, str):
         return None
-    job_id, _, lane = header.partition(" ")
+    job_id, _, rest = header.partition(" ")
+    is_run = job_id.startswith("run_")
+    lane, _, version = rest.rpartition(" ") if is_run else (rest, "", "0")
     found = _lane(lane)
-    if found is None:
+    if found is None or not (version.isascii() and version.isdecimal()):
         return None
     try:
-        if job_id.startswith("run_"):
-            return RunRef(id=RunId.parse(job_id), name=name, queue=found[0], priority=found[1])
+        if is_run:
+            return RunRef(
+                id=RunId.parse(job_id), name=name, queue=found[0], priority=found[1], version=int(version[:9])
+            )
         return JobRef(id=JobId.parse(job_id), name=name, queue=found[0], priority=found[1])
     except InvalidId:
         return None

@@ -22,7 +22,7 @@ from dispatch_celery.jobs.model import WakeUp
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
-from dispatch_celery.worker.messages import celery_id, embed_of, headers_of
+from dispatch_celery.worker.messages import celery_id, embed_of, header_of, headers_of
 from dispatch_celery.worker.template import Template, reach
 
 __all__ = ["BrokerPublisher", "RidingPublisher"]
@@ -137,7 +137,7 @@ class RidingPublisher(BrokerPublisher):
             else:
                 message = template.fill(
                     task_id=celery_id(wakeup),
-                    dispatch=f"{ref.id} {ref.lane}",
+                    dispatch=header_of(ref),
                     summary=f"{{{spec.get('summary', '')}}}",
                     retries=wakeup.attempt - 1,
                 )

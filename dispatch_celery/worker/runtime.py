@@ -257,6 +257,10 @@ class Runtime:
         """Keep a message that cannot be a job as a raw dead letter."""
         self._dead_letters.bury(raw, queue=queue or "", reason=reason)
 
+    def knows(self, ref: WorkRef) -> bool:
+        """Whether this app declares the version of the workflow that a run is of."""
+        return self._workflows.get(ref.name, ref.version) is not None
+
     def give_back(self, ref: WorkRef) -> None:
         """Delay the wake-up of work that this worker does not know."""
         runs = RunStore(self._task_store, self._keys, self._settings, self._time)

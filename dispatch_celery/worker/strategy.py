@@ -21,6 +21,7 @@ from celery.worker.strategy import default, hybrid_to_proto2
 from dispatch_celery.errors import DispatchError, PayloadError, StoreUnavailable
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.options import JobOptions
+from dispatch_celery.worker.guard import give_back, settle
 from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 from dispatch_celery.worker.task import JobTask, job_id_of, lenient_call
 
@@ -47,14 +48,22 @@ def job_strategy(task: JobTask, app: Celery, consumer: Any) -> Any:
 
 
 def run_strategy(task: Any, app: Celery, consumer: Any) -> Any:
-    """Return the handler of messages for one workflow. One without our header names no run: it is buried."""
+    """Return the handler of messages for one workflow.
+
+    A message without our header names no run: it is buried. One for a version that this worker does not know goes
+    back before anything claims it, as one for an unknown name does.
+    """
     wake = default(task, app, consumer)
     name = task.name
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
-        if ref_of(name, message.headers.get(HEADER)) is None:
+        ref = ref_of(name, message.headers.get(HEADER))
+        if ref is None:
             raise InvalidTaskError(f"{name} is a workflow, which a plain call cannot start: start() it")
         _check(message)
+        engine = task.engine()
+        if not engine.knows(ref):
+            return settle(consumer, message, lambda: give_back(engine, message, ref))
         return wake(message, body, ack, reject, callbacks)
 
     return handle

@@ -25,6 +25,7 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.catalogue import CatalogueEntry
 from dispatch_celery.jobs.definition import Call, JobDefinition
 from dispatch_celery.jobs.eager import EagerJobs
+from dispatch_celery.jobs.model import WorkRef
 from dispatch_celery.jobs.options import JobOptions
 from dispatch_celery.worker.tracing import Revoked, Tracing
 
@@ -71,6 +72,14 @@ class Engine(Protocol):
 
     def bury(self, *, queue: str | None, raw: bytes, reason: str) -> None:
         """Keep a message that cannot be a job as a raw dead letter."""
+        ...
+
+    def knows(self, ref: WorkRef) -> bool:
+        """Whether this app declares the version of the workflow that a run is of."""
+        ...
+
+    def give_back(self, ref: WorkRef) -> None:
+        """Delay the wake-up of work that this worker does not know."""
         ...
 
 

@@ -24,9 +24,9 @@ def give_back(jobs: JobStore, runs: RunStore, ref: WorkRef, observer: Observer, 
     if answer.verdict != "ABANDON":
         return
     since = f"{from_ms(int(answer.detail)):%Y-%m-%d %H:%M:%S} UTC"
-    what = "workflow" if ref.kind else "job"
+    what = f"version {ref.version} of the workflow" if ref.kind else "the job name"
     message = (
-        f"no live worker has known the {what} name {ref.name!r} since {since};"
+        f"no live worker has known {what} {ref.name!r} since {since};"
         " deploy a worker that does, and it goes on by itself"
     )
     if ref.kind:

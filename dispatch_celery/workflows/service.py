@@ -162,10 +162,10 @@ class RunService:
             priority=definition.priority if options.priority is None else options.priority,
             scope=tenant,
             idempotency_key=options.idempotency_key or "",
+            version=definition.version,
         )
         return NewRun(
             ref=ref,
-            version=definition.version,
             spec=spec,
             payload=call.payload,
             delay=options.delay_ms,

@@ -29,7 +29,6 @@ class NewRun:
     """A run about to be written."""
 
     ref: RunRef
-    version: int
     spec: Mapping[str, Any]
     payload: bytes
     delay: int | None = None
@@ -74,7 +73,7 @@ class RunStore(JobScripts):
         """Write a run in one trip, with the riders behind it."""
         ref, keys = run.ref, self._keys
         spec = encode_spec(run.spec)
-        fields: list[Word] = ["name", ref.name, "version", run.version, "spec", spec, "payload", run.payload]
+        fields: list[Word] = ["name", ref.name, "version", ref.version, "spec", spec, "payload", run.payload]
         call = Call.of(
             "runs/start",
             {

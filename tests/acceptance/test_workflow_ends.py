@@ -127,8 +127,8 @@ def test_a_run_stays_on_its_version(fleet: FlowFleet) -> None:
     assert two.state() != RunState.COMPLETED
     assert fleet.effects("two") == []
     fleet.start("new")
-    old.terminate()
     assert two.result(timeout=15) == "two"
+    assert old.process.poll() is None
     assert fleet.flows.dispatch.runs.handle(one.id).result(timeout=1) == "one"
     assert two.info().crashes == 0
 
@@ -141,9 +141,22 @@ def test_an_unknown_workflow_waits_for_a_worker_that_knows_it(fleet: FlowFleet) 
     assert run.state() == RunState.PENDING
     assert old.process.poll() is None
     fleet.start("new")
-    old.terminate()
 
     assert run.result(timeout=20) == "novelty"
+    assert old.process.poll() is None
+
+
+def test_a_version_nobody_knows_is_parked_and_revived(fleet: FlowFleet) -> None:
+    """As with a name: after the grace it is parked and says what is missing; a worker that knows it lets it go on."""
+    fleet.start("old", FLOWS_RELEASE="old", DISPATCH_UNKNOWN_GRACE="2")
+    run = fleet.flows.dispatch.start("flows.side", seconds=0.1)
+
+    with pytest.raises(RunParked, match=r"no live worker has known version 2 of the workflow 'flows\.side'"):
+        run.result(timeout=20)
+    assert run.info().token == 0
+    fleet.start("new")
+    eventually(lambda: run.state() != RunState.PARKED, what="it is revived")
+    assert run.result(timeout=20) == "two"
 
 
 def test_a_run_that_kills_its_processes_is_parked(fleet: FlowFleet) -> None:

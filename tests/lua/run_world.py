@@ -90,9 +90,10 @@ class RunWorld(World):
             priority=options.pop("priority", 0),
             scope=scope,
             idempotency_key=key,
+            version=1,
         )
         digest = sha256(payload).hexdigest()[:32] if key else ""
-        return NewRun(ref=ref, version=1, spec=spec, payload=payload, digest=digest, **options)
+        return NewRun(ref=ref, spec=spec, payload=payload, digest=digest, **options)
 
     def start(self, **options: Any) -> RunRef:
         """Write a new run."""

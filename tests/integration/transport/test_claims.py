@@ -11,6 +11,7 @@ import pytest
 from kombu.transport import redis as stock
 
 from dispatch_celery.store.embedded import EmbeddedServer
+from dispatch_celery.transport import claims
 from dispatch_celery.transport.scripts import load
 from tests.integration.transport.rig import STOCK, Desk, desk, envelope, raw
 from tests.support.eventually import eventually
@@ -270,14 +271,41 @@ def test_who_always_comes_too_late_holds_back_and_still_comes(ours: Desk, server
     with desk(server_url, ours.prefix) as rival:
         ours.consume("q")
         ours.idle(0.2)
-        claims = ours.channel.intake.claims
+        taking = ours.channel.intake.claims
         for number in range(40):
             ours.push("q", raw(number))
             rival.server.rpop(rival.key("q"))
             ours.idle(0.01)
-        assert claims._vain > 3
-        assert claims._number < 30
+        assert taking._vain > 3
+        assert taking._number < 30
 
         ours.push("q", raw("at last"))
         assert arguments(ours.drain(1)) == ["at last"]
-        assert claims._vain == 0
+        assert taking._vain == 0
+
+
+def test_who_stands_aside_lets_the_one_who_holds_back_take_it(
+    ours: Desk, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that could not use what it took leaves the next message to others, also to one that always loses."""
+    monkeypatch.setattr(claims, "_ASIDE", 30.0)
+    with desk(server_url, ours.prefix) as rival:
+        for one in (ours, rival):
+            one.consume("q")
+            one.idle(0.2)
+        rival.channel.intake.claims._vain = 10  # holds back by up to a tenth of a second
+        ours.channel.stand_aside()
+        ours.push("q", raw("for whom it may concern"))
+        ours.idle(0.3)
+
+        assert arguments(rival.drain(1)) == ["for whom it may concern"]
+
+
+def test_who_stands_aside_alone_takes_it_a_moment_later(ours: Desk) -> None:
+    """Nothing waits for more than that moment where nobody else is idle."""
+    ours.consume("q")
+    ours.idle(0.2)
+    ours.channel.stand_aside()
+    ours.push("q", raw(1))
+
+    assert arguments(ours.drain(1)) == [1]

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from dispatch_celery.ids import EventId, JobId
+from dispatch_celery.ids import EventId, JobId, RunId
 from dispatch_celery.jobs.model import JobRef, WakeUp
 from dispatch_celery.worker.messages import HEADER, celery_id, embed_of, headers_of, ref_of
+from dispatch_celery.workflows.model import RunRef
 
 JOB = JobId.adopt("one")
+RUN = RunId.adopt("one")
 
 
 @pytest.mark.parametrize(("queue", "priority"), [("q", 0), ("mail", 9), ("a:b", 3), ("größe", 1)])
@@ -20,6 +22,23 @@ def test_a_header_names_its_job(queue: str, priority: int) -> None:
     header = headers_of(WakeUp(ref=ref, wake="1"), "me")[HEADER]
 
     assert ref_of("shop.job", header) == ref
+
+
+@pytest.mark.parametrize("version", [1, 2, 30])
+def test_a_header_names_its_run_and_the_version_it_is_of(version: int) -> None:
+    """So that a worker without this version can give it back before anything claims it."""
+    ref = RunRef(id=RUN, name="shop.flow", queue="a:b", priority=3, version=version)
+    header = headers_of(WakeUp(ref=ref, wake="1"), "me")[HEADER]
+
+    assert ref_of("shop.flow", header) == ref
+
+
+@pytest.mark.parametrize(
+    "header", [f"{RUN} q:1", f"{RUN} q:1 ", f"{RUN} q:1 x", f"{RUN} q:1 -1", f"{RUN} q:1 \u0663", f"{JOB} q:1 2"]
+)
+def test_a_run_without_a_version_and_a_job_with_one_are_no_wake_ups(header: str) -> None:
+    """Nobody has ever written such a header."""
+    assert ref_of("shop.flow", header) is None
 
 
 @pytest.mark.parametrize(
