@@ -54,9 +54,10 @@ from dispatch_celery.worker.shared import shared_job
 from dispatch_celery.worker.task import Job as JobDefinition
 from dispatch_celery.worker.task import JobDecorator
 from dispatch_celery.workflows.context import RunInfo, Workflow
-from dispatch_celery.workflows.definition import BoundStep, BoundWorkflow, RunCall, StepDefinition, WorkflowDefinition
+from dispatch_celery.workflows.definition import BoundWorkflow, RunCall, WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.model import Promise, Run, RunRef, RunState
+from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
 from dispatch_celery.workflows.steps import StepContext, current_step
 
 __all__ = [

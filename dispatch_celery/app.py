@@ -33,9 +33,10 @@ from dispatch_celery.worker.checks import Finding, check_celery, check_server
 from dispatch_celery.worker.guard import guard_step
 from dispatch_celery.worker.task import Job, JobDecorator
 from dispatch_celery.workflows.context import Workflow, WorkflowDecorator
-from dispatch_celery.workflows.definition import StepDecorator, StepDefinition, WorkflowDefinition
+from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.service import RunService
+from dispatch_celery.workflows.step_definition import StepDecorator, StepDefinition, UndoStepDecorator
 
 __all__ = ["Dispatch"]
 
@@ -99,7 +100,20 @@ class Dispatch:
     @overload
     def step(self, fn: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
     @overload
-    def step(self, /, *, name: str = ..., retry: Retry = ..., timeout: Duration = ...) -> StepDecorator: ...
+    def step(
+        self,
+        /,
+        *,
+        name: str = ...,
+        retry: Retry = ...,
+        timeout: Duration = ...,
+        undo: Callable[Concatenate[Any, P], object],
+        undo_retry: Retry = ...,
+    ) -> UndoStepDecorator[P]: ...
+    @overload
+    def step(
+        self, /, *, name: str = ..., retry: Retry = ..., timeout: Duration = ..., undo_retry: Retry = ...
+    ) -> StepDecorator: ...
     def step(self, fn: Any = None, /, **options: Any) -> Any:
         """Make a function a step of workflows; bare or with options. A plain call of it just runs it."""
         return StepDefinition(fn) if fn is not None else lambda function: StepDefinition(function, **options)

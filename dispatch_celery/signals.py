@@ -15,6 +15,7 @@ from dispatch_celery.jobs.signals import (
 )
 from dispatch_celery.workflows.signals import (
     run_cancelled,
+    run_compensating,
     run_completed,
     run_enqueued,
     run_failed,
@@ -38,6 +39,7 @@ __all__ = [
     "job_started",
     "leader_changed",
     "run_cancelled",
+    "run_compensating",
     "run_completed",
     "run_enqueued",
     "run_failed",

@@ -89,6 +89,14 @@ class Signature:
             bound.update(more)
         return bound
 
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Return a call's arguments as JSON, bound and checked.
+
+        Raises:
+            PayloadError: an argument is unknown, missing, given twice, or does not fit its annotation.
+        """
+        return self.arguments.encode(self.bind(args, kwargs))
+
     def _unknown(self, given: Mapping[str, Any]) -> str:
         """Return what is wrong with a name that no parameter has; empty if every name is known."""
         unknown = next((name for name in given if name not in self._known and not self._open), None)

@@ -55,6 +55,9 @@ class Extension:
     def on_run_waiting(self, run: RunRef) -> None:
         """The run waits for something, and holds no worker."""
 
+    def on_run_compensating(self, run: RunRef) -> None:
+        """The run has failed, or is to end, and begins to undo what it has done."""
+
     def on_run_completed(self, run: RunRef, elapsed: float) -> None:
         """The run has completed; ``elapsed`` seconds of it were spent since it was last taken."""
 

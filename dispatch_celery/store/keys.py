@@ -8,6 +8,8 @@ key, after ``{<namespace>:0}:``         type       holds
 ``run:<id>:promises``                   hash       its journal: identity to how that promise stands
 ``run:<id>:waits``                      set        the promises it waits for: the next one resolved wakes it
 ``run:<id>:due``                        zset       what of it has a due time: promises, its start, its deadline
+``run:<id>:undos``                      hash       how its effects are undone: identity to how that undo stands
+``run:<id>:open``                       zset       the undos not done yet, in the order of their effects
 ``state:<state>``                       zset       ids of the jobs in a state, by ``created_at``
 ``name:<state>:<name>``                 zset       the same, of one job name
 ``scope:<app>/<org>``                   zset       the ids of one tenant, in any state
@@ -74,6 +76,14 @@ class Keys:
     def due(self, run_id: str) -> str:
         """Return what of a run has a due time."""
         return f"{self.record(run_id)}:due"
+
+    def undos(self, run_id: str) -> str:
+        """Return how the effects of a run are undone."""
+        return f"{self.record(run_id)}:undos"
+
+    def open_undos(self, run_id: str) -> str:
+        """Return which of them are still to be done, should the run not complete."""
+        return f"{self.record(run_id)}:open"
 
     def lane(self, lane: str) -> str:
         """Return the ready ids of ``<queue>:<priority>``."""

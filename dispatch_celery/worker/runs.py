@@ -8,12 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
@@ -25,23 +23,24 @@ from dispatch_celery.jobs.model import WakeUp, WorkRef
 from dispatch_celery.jobs.outcome import failure_of
 from dispatch_celery.jobs.ports import Observer, Publisher, Seat
 from dispatch_celery.jobs.records import Stored, encode_failure
-from dispatch_celery.jobs.scripts import Answer
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope, restored
-from dispatch_celery.store.client import unavailable_pause
 from dispatch_celery.worker.claiming import Claimer
 from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import WorkflowDefinition
-from dispatch_celery.workflows.engine import Engine, Unwound
-from dispatch_celery.workflows.model import RunState
+from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.holder import Holder, Paused, Stuck, Unwound
+from dispatch_celery.workflows.model import STUCK, RunState
 from dispatch_celery.workflows.registry import WorkflowRegistry
-from dispatch_celery.workflows.steps import Runner, StepCall, StepContext, in_step
+from dispatch_celery.workflows.steps import Runner
 from dispatch_celery.workflows.store import RunClaim, RunStore
 
-__all__ = ["RunExecution", "RunExecutor", "RunOutcome", "StepRunner"]
+__all__ = ["RunExecution", "RunExecutor", "RunOutcome"]
 
 logger = logging.getLogger(__name__)
+
+_CHANGED: Final = "its code has changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,11 @@ class RunOutcome:
     value: Any = None
     error: BaseException | None = None
     reason: str = ""
+    detail: str = ""
+    pause: int = 0
+    """Milliseconds until it is ready again."""
+    undone: bool = False
+    """Whether what it did was undone before it ended."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,45 +68,6 @@ class RunExecution:
     spec: Mapping[str, Any]
     engine: Engine
     started: int = field(default_factory=monotonic_ms)
-
-
-class StepRunner:
-    """Runs the functions of steps in this process."""
-
-    def __init__(self, seat: Seat, run_async: Callable[..., Any]) -> None:
-        self._seat = seat
-        self._run_async = run_async
-
-    def run(self, call: StepCall, context: Mapping[str, Any]) -> Any:
-        """Call a step's function, interruptible by the worker."""
-        timeout_ms = context["timeout_ms"]
-        deadline = None if timeout_ms is None else datetime.now(UTC) + timedelta(milliseconds=timeout_ms)
-        inside = StepContext(
-            id=context["id"],
-            run_id=context["run_id"],
-            attempt=context["attempt"],
-            token=context["token"],
-            idempotency_key=context["idempotency_key"],
-            deadline=deadline,
-        )
-        args, kwargs = call.definition.typed.call(call.arguments)
-        with in_step(inside), self._limited(timeout_ms), self._seat.interruptible():
-            if call.definition.is_async:
-                start = partial(call.definition.__wrapped__, *args, **kwargs)
-                return self._run_async(start, self._seat.cancelled, timeout_ms)
-            return call.definition.__wrapped__(*args, **kwargs)
-
-    @contextmanager
-    def _limited(self, timeout_ms: int | None) -> Iterator[None]:
-        """Let the worker end the block when its time is up."""
-        if timeout_ms is None:
-            yield
-            return
-        self._seat.limit(timeout_ms)
-        try:
-            yield
-        finally:
-            self._seat.limit(None)
 
 
 class RunExecutor:
@@ -150,23 +115,24 @@ class RunExecutor:
         if definition is None:
             self._give_back(claim, version)
             return None
+        holder = self._holder(claim)
         engine = Engine(
-            claim,
-            store=self._store,
-            seat=self._seat,
+            holder,
             runner=self._runner,
             step_retry=self._step_retry,
-            sleep=self._sleep,
             announce=partial(self._announce, ref),
+            is_shutdown=self._is_shutdown,
         )
         self._seat.occupy(ref.id, claim.token, timeout_ms=None)
         self._observer("resumed" if claim.entries else "started", ref)
         return RunExecution(ref=ref, definition=definition, claim=claim, spec=spec, engine=engine)
 
+    def _holder(self, claim: RunClaim) -> Holder:
+        return Holder(claim, store=self._store, seat=self._seat, sleep=self._sleep)
+
     def _give_back(self, claim: RunClaim, version: int) -> None:
         """Let a version that this worker does not know wait for one that does."""
-        pause = max(1_000, self._settings.renew_every)
-        self._insist(lambda: self._store.release(claim.ref, holder=claim.holder, token=claim.token, pause=pause))
+        self._holder(claim).release(pause=max(1_000, self._settings.renew_every))
         logger.info("%s waits for a worker that knows version %d of %s", claim.ref.id, version, claim.ref.name)
 
     def _announce(self, ref: WorkRef, moment: str, **facts: Any) -> None:
@@ -185,18 +151,43 @@ class RunExecutor:
             self._seat.vacate()
 
     def _run(self, execution: RunExecution) -> RunOutcome:
-        if execution.claim.cancel:
-            # Nothing is to be undone yet: its function need not be asked, and may be what hangs.
-            return RunOutcome(RunState.CANCELLED, reason=execution.claim.cancel)
+        claim = execution.claim
+        if claim.undoing:
+            return self._steered(execution, self._unwind)
+        if claim.cancel:
+            # Its function need not be asked, and may be what hangs; what is to be undone is on record.
+            return RunOutcome(RunState.CANCELLED, reason=claim.cancel)
+        return self._steered(execution, self._forward)
+
+    def _steered(self, execution: RunExecution, work: Callable[[RunExecution], RunOutcome]) -> RunOutcome:
+        """Do some work, and answer the control signals that end it early."""
+        try:
+            return work(execution)
+        except Unwound as unwound:
+            return self._unwound(execution.claim, unwound)
+        except Paused as paused:
+            return RunOutcome(RunState.PENDING, pause=paused.delay)
+        except Stuck as stuck:
+            return RunOutcome(RunState.PARKED, detail=str(stuck), reason=STUCK)
+
+    def _forward(self, execution: RunExecution) -> RunOutcome:
         while True:
-            try:
-                ended = self._pass(execution)
-                if ended is not None:
-                    return ended
-                if execution.engine.rest():
-                    return RunOutcome(RunState.WAITING)
-            except Unwound as unwound:
-                return self._unwound(execution.claim, unwound)
+            ended = self._pass(execution)
+            if ended is not None:
+                return ended
+            if execution.engine.rest():
+                return RunOutcome(RunState.WAITING)
+
+    def _unwind(self, execution: RunExecution) -> RunOutcome:
+        """Undo what the run has done; what it ends as is on record."""
+        try:
+            with restored(Scope.from_path(execution.spec.get("scope", ""))):
+                execution.engine.saga.unwind()
+        except BaseException as error:
+            if self._is_shutdown(error):
+                self._recorded(execution, RunOutcome(RunState.PENDING))
+            raise
+        return RunOutcome(RunState(execution.claim.undoing), undone=True)
 
     def _pass(self, execution: RunExecution) -> RunOutcome | None:
         """Run the function once from the top; None if it is to rest."""
@@ -208,10 +199,10 @@ class RunExecutor:
                 execution.engine.check_rest()
                 return None
             execution.engine.check_end()
-        except (Unwound, Fenced):
+        except (Unwound, Paused, Stuck, Fenced):
             raise
         except NonDeterminism as error:
-            return RunOutcome(RunState.PARKED, error=error, reason="its code has changed")
+            return RunOutcome(RunState.PARKED, detail=str(error), reason=_CHANGED)
         except BaseException as error:
             if self._is_shutdown(error):
                 self._recorded(execution, RunOutcome(RunState.PENDING))
@@ -245,46 +236,54 @@ class RunExecutor:
         try:
             execution.engine.check_end()
         except NonDeterminism as other:
-            return RunOutcome(RunState.PARKED, error=other, reason="its code has changed")
+            return RunOutcome(RunState.PARKED, detail=str(other), reason=_CHANGED)
         except Exception as misuse:  # noqa: BLE001 - what check_end says of the code is the better error
             return RunOutcome(RunState.FAILED, error=misuse)
         return RunOutcome(RunState.FAILED, error=error)
 
     def _recorded(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
-        claim, ref = execution.claim, execution.ref
+        """Record how the slice ended; return what it came to."""
+        ref, holder = execution.ref, execution.engine.holder
         if outcome.state == RunState.WAITING:
             self._observer("waiting", ref)
-            return outcome
-        if outcome.state == RunState.COMPLETED:
-            try:
-                result = execution.definition.typed.result.encode(outcome.value)
-            except Exception as error:  # noqa: BLE001 - what it returned is not what it declares
-                return self._recorded(execution, RunOutcome(RunState.FAILED, error=error))
-            answer = self._finish(claim, RunState.COMPLETED, ["result", result])
-        elif outcome.state == RunState.FAILED:
-            assert outcome.error is not None  # noqa: S101 - a failure has an error
-            error_text = encode_failure(failure_of(outcome.error))
-            answer = self._finish(claim, RunState.FAILED, ["error", error_text])
-        elif outcome.state == RunState.CANCELLED:
-            answer = self._finish(claim, RunState.CANCELLED, ["reason", outcome.reason])
         elif outcome.state == RunState.PARKED:
-            answer = self._insist(
-                lambda: self._store.park(
-                    ref, holder=claim.holder, token=claim.token, reason=outcome.reason, detail=str(outcome.error)
-                )
-            )
+            holder.park(outcome.reason, outcome.detail)
+        elif outcome.state == RunState.PENDING:
+            answer = holder.release(pause=outcome.pause)
+            if not outcome.pause:
+                self._publish([WakeUp(ref=ref, wake=answer.detail, spec=execution.spec)])
         else:
-            answer = self._insist(lambda: self._store.release(ref, holder=claim.holder, token=claim.token))
-            self._publish([WakeUp(ref=ref, wake=answer.detail, spec=execution.spec)])
-        if answer.verdict == "CANCELLING":
-            return self._recorded(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
-        if not answer.recorded:
-            raise Fenced(f"{ref.id} is not held under {claim.token} any more")
+            return self._ended(execution, outcome)
         self._tell(execution, outcome)
         return outcome
 
-    def _finish(self, claim: RunClaim, state: RunState, fields: list[Any]) -> Answer:
-        return self._insist(lambda: self._store.finish(claim, state, fields))
+    def _ended(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
+        fields: list[Any] = []
+        if outcome.state == RunState.COMPLETED:
+            try:
+                fields = ["result", execution.definition.typed.result.encode(outcome.value)]
+            except Exception as error:  # noqa: BLE001 - what it returned is not what it declares
+                return self._ended(execution, RunOutcome(RunState.FAILED, error=error))
+        elif outcome.error is not None:
+            fields = ["error", encode_failure(failure_of(outcome.error))]
+        elif outcome.reason:
+            fields = ["reason", outcome.reason]
+        answer = execution.engine.holder.finish(outcome.state, fields)
+        if answer.verdict == "CANCELLING":
+            return self._ended(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
+        if answer.verdict == "UNDOING":
+            return self._compensate(execution, outcome)
+        self._tell(execution, outcome)
+        return outcome
+
+    def _compensate(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
+        """Go on with a run that has failed or was cancelled: from now on it undoes."""
+        self._observer("compensating", execution.ref)
+        if outcome.state == RunState.CANCELLED:
+            # Under this token its process may still be ended for the cancel: what undoes is claimed anew.
+            return self._recorded(execution, RunOutcome(RunState.PENDING))
+        undone = self._steered(execution, self._unwind)
+        return self._recorded(execution, replace(undone, error=outcome.error) if undone.undone else undone)
 
     def _tell(self, execution: RunExecution, outcome: RunOutcome) -> None:
         elapsed = (monotonic_ms() - execution.started) / 1000
@@ -296,17 +295,6 @@ class RunExecutor:
             self._observer("cancelled", execution.ref)
         elif outcome.state == RunState.PARKED:
             self._observer("parked", execution.ref, reason=outcome.reason)
-
-    def _insist(self, send: Callable[[], Answer]) -> Answer:
-        failures = 0
-        while True:
-            try:
-                return send()
-            except StoreUnavailable as error:
-                failures += 1
-                if failures == 1:
-                    logger.warning("a run's outcome waits for the state server: %s", error)
-                self._sleep(unavailable_pause(failures))
 
     def _publish(self, wakeups: list[WakeUp]) -> None:
         try:

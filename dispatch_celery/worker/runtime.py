@@ -43,7 +43,8 @@ from dispatch_celery.worker.handlers import Handlers
 from dispatch_celery.worker.lifeline import Lifeline
 from dispatch_celery.worker.overseer import Overseer
 from dispatch_celery.worker.page import Page, PageSeat
-from dispatch_celery.worker.runs import RunExecutor, StepRunner
+from dispatch_celery.worker.runs import RunExecutor
+from dispatch_celery.worker.steps import StepRunner
 from dispatch_celery.worker.task import catalogue_entry
 from dispatch_celery.worker.tracing import Tracing
 from dispatch_celery.worker.unknown import give_back

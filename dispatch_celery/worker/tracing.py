@@ -77,7 +77,8 @@ class Tracing:
         if outcome.state == RunState.CANCELLED:
             raise Revoked(outcome.reason)
         if outcome.state == RunState.FAILED:
-            raise outcome.error if isinstance(outcome.error, Exception) else DispatchError(repr(outcome.error))
+            words = "what it did is undone" if outcome.error is None else repr(outcome.error)
+            raise outcome.error if isinstance(outcome.error, Exception) else DispatchError(words)
         if outcome.state == RunState.WAITING:
             # To Celery a run at rest is a task that will be tried again: it has neither succeeded nor failed.
             raise Retry("the run waits; no worker is held")

@@ -11,12 +11,15 @@ from hashlib import sha256
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from dispatch_celery.clock import Duration, from_ms, to_ms, wall_ms
+from dispatch_celery.codec import Signature
 from dispatch_celery.errors import WorkflowMisuse
 from dispatch_celery.ids import RunId
 from dispatch_celery.jobs.options import check_duration
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.step_definition import STEP_LIMIT
 from dispatch_celery.workflows.steps import StepCall
+from dispatch_celery.workflows.undo import Undo
 
 __all__ = ["RunInfo", "Workflow", "WorkflowDecorator"]
 
@@ -83,6 +86,19 @@ class Workflow:
     def uuid(self) -> uuid.UUID:
         """Return a UUID, the same on every replay, unique to this call of this run."""
         return uuid.UUID(bytes=self._seed("uuid")[:16], version=4)
+
+    def add_undo(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Put on record that ``fn(*args)`` undoes what comes next, should the run fail or be cancelled.
+
+        Call it before the effect: a crash in between is undone too. ``fn`` is found by its name, so it is a function
+        of a module; it is tried ten times, then the run is parked for a person.
+        """
+        undo = Undo.of(fn)
+        self._engine.add_undo(undo, Signature(fn, name=f"undo {undo.name}", limit=STEP_LIMIT).encode(args, kwargs))
+
+    def compensate(self) -> None:
+        """Undo now all that is to be undone so far, the last effect first, and go on: the run need not fail for it."""
+        self._engine.compensate()
 
     def patched(self, change: str) -> bool:
         """Return whether the run takes changed code at this place: new runs do, runs that had passed it do not."""

@@ -1,14 +1,14 @@
-"""Where users declare workflows and their steps: functions with a name, types and a policy."""
+"""Where users declare workflows: a function with a name, a version and types."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.codec import Signature
@@ -17,16 +17,9 @@ from dispatch_celery.jobs.options import JobOptions, check_duration, check_prior
 from dispatch_celery.jobs.summary import Summary
 from dispatch_celery.retry import Retry
 from dispatch_celery.workflows.handle import RunHandle
+from dispatch_celery.workflows.step_definition import check_parameters
 
-__all__ = [
-    "BoundStep",
-    "BoundWorkflow",
-    "RunCall",
-    "Starter",
-    "StepDecorator",
-    "StepDefinition",
-    "WorkflowDefinition",
-]
+__all__ = ["BoundWorkflow", "RunCall", "Starter", "WorkflowDefinition"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,74 +60,6 @@ class Starter(Protocol):
     def default_step_retry(self) -> Retry:
         """The policy of steps that declare none."""
         ...
-
-
-class StepDefinition(Generic[P, R, C_co]):
-    """A declared step. Calling it outside of a workflow runs the function here, with nothing durable about it."""
-
-    def __init__(
-        self,
-        fn: Callable[P, C_co],
-        *,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-    ) -> None:
-        if not inspect.isfunction(fn):
-            raise ConfigurationError(f"a step is a function, not {fn!r}: wrap it in a def")
-        self.name = check_step_name(fn.__name__.replace("<lambda>", "lambda") if name is None else name)
-        _check_parameters(self.name, inspect.signature(fn))
-        if retry is not None and not isinstance(retry, Retry):
-            raise ConfigurationError(f"{self.name}: retry must be a Retry, not {retry!r}")
-        check_duration("timeout", timeout)
-        self.__wrapped__: Callable[P, C_co] = fn
-        self.__name__, self.__qualname__, self.__module__ = fn.__name__, fn.__qualname__, fn.__module__
-        self.__doc__ = fn.__doc__
-        self.retry = retry
-        self.timeout_ms = None if timeout is None else to_ms(timeout)
-        self.is_async = inspect.iscoroutinefunction(fn)
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
-        """Run the function here: a plain call."""
-        return self.__wrapped__(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<step {self.name}{inspect.signature(self.__wrapped__)}>"
-
-    @cached_property
-    def typed(self) -> Signature:
-        """Its parameters and result, as codecs; built at first use, when every annotation can be resolved."""
-        return Signature(self.__wrapped__, name=f"step {self.name}", limit=STEP_LIMIT)
-
-    def options(self, *, name: str | None = None) -> BoundStep[P, R, C_co]:
-        """Return the step under another name: what its identity is made of."""
-        return BoundStep(self, check_step_name(name) if name is not None else self.name)
-
-
-class BoundStep(Generic[P, R, C_co]):
-    """A step with options for its next calls."""
-
-    def __init__(self, definition: StepDefinition[P, R, C_co], name: str) -> None:
-        self.definition = definition
-        self.name = name
-        self.__wrapped__: Callable[P, C_co] = definition.__wrapped__
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
-        """Run the function here: a plain call."""
-        return self.__wrapped__(*args, **kwargs)
-
-
-class StepDecorator(Protocol):
-    """What ``@dispatch.step(...)`` returns."""
-
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> StepDefinition[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
-
-
-STEP_LIMIT: Final = 1_048_576
-"""The largest arguments or result of a step, in bytes."""
 
 
 class WorkflowDefinition(Generic[P, R_co]):
@@ -254,15 +179,6 @@ class BoundWorkflow(Generic[P, R_co]):
         return cast("RunHandle[R_co]", await asyncio.to_thread(self._definition._starter().start_call, call))  # noqa: SLF001 - as above
 
 
-def check_step_name(name: str) -> str:
-    """Refuse a name that an identity cannot hold."""
-    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise ConfigurationError(f"a step's name must be 1 to {_LONGEST_NAME} printable characters, not {name!r}")
-    if any(mark in name for mark in "/# "):
-        raise ConfigurationError(f"a step's name cannot hold '/', '#' or spaces, which identities use: {name!r}")
-    return name
-
-
 def _check(fn: Any, name: str, version: Any, queue: str | None, priority: int) -> None:
     if not inspect.isfunction(fn):
         raise ConfigurationError(f"a workflow is a function, not {fn!r}: wrap it in a def")
@@ -282,12 +198,4 @@ def _check(fn: Any, name: str, version: Any, queue: str | None, priority: int) -
     parameters = list(inspect.signature(fn).parameters.values())
     if not parameters or parameters[0].kind not in (parameters[0].POSITIONAL_ONLY, parameters[0].POSITIONAL_OR_KEYWORD):
         raise ConfigurationError(f"{name}: a workflow takes its Workflow first: def {fn.__name__}(wf: Workflow, ...)")
-    _check_parameters(name, inspect.signature(fn))
-
-
-def _check_parameters(name: str, shape: inspect.Signature) -> None:
-    for parameter in shape.parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            raise ConfigurationError(
-                f"{name}: '*{parameter.name}' cannot be stored by name; take a list parameter instead"
-            )
+    check_parameters(name, inspect.signature(fn))

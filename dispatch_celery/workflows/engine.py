@@ -7,7 +7,6 @@ under its token, one revision after the other, repeated until it is answered or 
 
 from __future__ import annotations
 
-import time
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,35 +16,21 @@ from pydantic_core import from_json, to_json
 
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.codec import Codec
-from dispatch_celery.errors import (
-    Fenced,
-    NonDeterminism,
-    StoreUnavailable,
-    Suspended,
-    WorkflowMisuse,
-)
+from dispatch_celery.errors import Fenced, NonDeterminism, Suspended, WorkflowMisuse
 from dispatch_celery.jobs.outcome import Cancel, Failed, Retrying, classify_error, failure_of
-from dispatch_celery.jobs.ports import Seat
 from dispatch_celery.retry import Retry
-from dispatch_celery.store.client import unavailable_pause
-from dispatch_celery.store.replies import text
 from dispatch_celery.workflows.failure import encode_error, rebuilt
+from dispatch_celery.workflows.holder import Holder, Unwound
 from dispatch_celery.workflows.journal import Branch, Entry, Journal, digest_of, rest_of
-from dispatch_celery.workflows.steps import Runner, StepCall
-from dispatch_celery.workflows.store import Awaited, RunClaim, RunStore
+from dispatch_celery.workflows.saga import Saga
+from dispatch_celery.workflows.steps import Runner, StepCall, context_of
+from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.undo import Undo
 
-__all__ = ["Engine", "Unwound"]
+__all__ = ["Engine"]
 
 _IN_PLACE: Final = 1_000
 """Milliseconds up to which a step waits for its next attempt in the worker; longer, and the run waits without one."""
-
-
-class Unwound(BaseException):
-    """Unwinds a run's function for good: it was cancelled, or its worker stops."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
 
 
 @dataclass(slots=True)
@@ -62,24 +47,22 @@ class Engine:
 
     def __init__(
         self,
-        claim: RunClaim,
+        holder: Holder,
         *,
-        store: RunStore,
-        seat: Seat,
         runner: Runner,
         step_retry: Retry,
-        sleep: Callable[[float], None] = time.sleep,
         announce: Callable[..., None] = lambda *_, **__: None,
+        is_shutdown: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
-        self.claim = claim
-        self.journal = Journal(claim.entries)
+        self.holder = holder
+        self.claim = holder.claim
+        self.journal = Journal(holder.claim.entries)
+        self.saga = Saga(holder, runner, self.journal, is_shutdown=is_shutdown)
         self.root = Branch()
-        self._store = store
-        self._seat = seat
         self._runner = runner
         self._step_retry = step_retry
-        self._sleep = sleep
         self._announce = announce
+        self._is_shutdown = is_shutdown
         self._left = False
         self._mismatch: NonDeterminism | None = None
         self._awaited: list[Awaited] = []
@@ -99,6 +82,7 @@ class Engine:
         entry = asked.entry
         if entry is not None and entry.is_resolved:
             return self._outcome(entry, call.definition.typed.result)
+        self._intend(call, asked, arguments)
         attempt = int(entry.head.get("a", 0)) if entry is not None else 0
         policy = call.definition.retry or self._step_retry
         while True:
@@ -110,7 +94,10 @@ class Engine:
                 data = call.definition.typed.result.encode(self._performed(call, asked, attempt))
             except (Fenced, Suspended, Unwound):
                 raise
-            except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever a step raises is its outcome
+            except (Exception, CancelledError, SystemExit, KeyboardInterrupt) as error:
+                # Whatever a step raises is its outcome, but for what ends the worker.
+                if self._is_shutdown(error):
+                    raise
                 self._obey(error)
                 outcome = classify_error(error, failure_of(error), attempt, policy)
                 if isinstance(outcome, Retrying):
@@ -158,6 +145,29 @@ class Engine:
             return
         self._suspend([Awaited(asked.identity, "sleeping", milliseconds, rest_of(asked.head))])
 
+    def add_undo(self, undo: Undo, arguments: bytes) -> None:
+        """Put on record how something outside of a step is undone, before it is done."""
+        asked = self._ask("add_undo", "undo", arguments)
+        if asked.entry is not None:
+            return
+        self._may_act()
+        head = {**asked.head, "f": undo.name}
+        self.saga.intend(asked.identity, undo, arguments, takes_result=False, promise=rest_of(head))
+        self.journal.keep(Entry(asked.identity, "value", 0, 0, head, b""))
+
+    def compensate(self) -> None:
+        """Undo all that is to be undone so far, the last effect first, and go on."""
+        asked = self._ask("compensate", "compensate", b"")
+        if asked.entry is not None:
+            return
+        self._may_act()
+        try:
+            self.saga.unwind()
+        except BaseException:
+            self._left = True
+            raise
+        self._record(asked.identity, "value", asked.head, b"null")
+
     # -- the ends of a slice
 
     def check_end(self) -> None:
@@ -199,25 +209,28 @@ class Engine:
             Unwound: the run was cancelled meanwhile.
             Fenced: somebody else decides about it by now.
         """
-        verdict, details = self._insist(lambda: self._store.suspend(self.claim, self._awaited))
-        if verdict == "READY":
-            self.claim.revision += 1
-            for name, data in zip(details[::2], details[1::2], strict=True):
-                self.journal.keep(Entry.parse(text(name), data))
-            return False
-        if verdict == "CANCELLING":
-            self.claim.cancel = text(details[0])
-            raise Unwound("cancelled")
-        if verdict == "FENCED":
-            raise Fenced(f"{self.claim.ref.id} is not held under {self.claim.token} any more")
-        return True
+        there = self.holder.suspend(self._awaited)
+        for entry in there or ():
+            self.journal.keep(entry)
+        return there is None
 
     # -- within
+
+    def _intend(self, call: StepCall, asked: _Asked, arguments: bytes) -> None:
+        """Put on record how the step is undone, before its effect can happen."""
+        undo = call.definition.undone_by
+        if undo is None or self.saga.knows(asked.identity):
+            return
+        self._may_act()
+        names = call.definition.renamed
+        if names:
+            arguments = to_json({names.get(name, name): value for name, value in from_json(arguments).items()})
+        self.saga.intend(asked.identity, undo, arguments, takes_result=True)
 
     def _performed(self, call: StepCall, asked: _Asked, attempt: int) -> Any:
         self._step = asked.identity
         try:
-            return self._runner.run(call, self._context(asked, attempt, call))
+            return self._runner.run(call, context_of(call, self.claim, asked.identity, attempt))
         finally:
             self._step = ""
 
@@ -243,15 +256,15 @@ class Engine:
         """Refuse to go beyond what is recorded when the run was cancelled or its worker may not act any more."""
         if self.claim.cancel:
             self._leave(Unwound("cancelled"))
-        if self._seat.cancelled():
+        if self.holder.cancelled:
             self.claim.cancel = "cancelled by request"
             self._leave(Unwound("cancelled"))
-        if not self._seat.trusted():
+        if not self.holder.trusted:
             self._leave(Unwound("released"))
 
     def _obey(self, error: BaseException) -> None:
         """Unwind for good when a step was interrupted by a cancel, or asks for one itself."""
-        if self._seat.cancelled():
+        if self.holder.cancelled:
             self.claim.cancel = self.claim.cancel or "cancelled by request"
             self._leave(Unwound("cancelled"))
         if isinstance(error, Cancel):
@@ -262,20 +275,10 @@ class Engine:
         self._left = True
         raise signal
 
-    def _context(self, asked: _Asked, attempt: int, call: StepCall) -> Mapping[str, Any]:
-        return {
-            "id": asked.identity,
-            "run_id": self.claim.ref.id,
-            "attempt": attempt,
-            "token": int(self.claim.token.partition(".")[0]),
-            "idempotency_key": f"{self.claim.ref.id}:{self.claim.generation}:{asked.identity}",
-            "timeout_ms": call.definition.timeout_ms,
-        }
-
     def _between(self, asked: _Asked, head: Mapping[str, Any], delay: int, error: BaseException) -> None:
         """Wait for a step's next attempt: here, or without a worker."""
         if delay <= _IN_PLACE:
-            self._sleep(delay / 1000)
+            self.holder.sleep(delay / 1000)
             return
         why = {**head, "e": f"{type(error).__name__}: {failure_of(error).message}"[:500]}
         self._suspend([Awaited(asked.identity, "retrying", delay, rest_of(why))])
@@ -286,12 +289,11 @@ class Engine:
         raise rebuilt(entry.identity, entry.payload)
 
     def _record(self, identity: str, status: str, head: Mapping[str, Any], payload: bytes) -> Entry:
-        reply = self._insist(lambda: self._store.record(self.claim, identity, status, rest_of(head, payload)))
-        if reply[0] not in ("DONE", "REPEATED"):
+        try:
+            entry = self.holder.record(identity, status, head, payload)
+        except Fenced:
             self._left = True
-            raise Fenced(f"{self.claim.ref.id} is not held under {self.claim.token} any more")
-        self.claim.revision += 1
-        entry = Entry(identity, status, 0, 0, head, payload)
+            raise
         self.journal.keep(entry)
         return entry
 
@@ -300,13 +302,3 @@ class Engine:
         self._may_act()
         self._awaited = awaited
         self._leave(Suspended())
-
-    def _insist(self, send: Callable[[], Any]) -> Any:
-        """Send a write until it is answered: what was done must not be done again because nobody wrote it down."""
-        failures = 0
-        while True:
-            try:
-                return send()
-            except StoreUnavailable:
-                failures += 1
-                self._sleep(unavailable_pause(failures))

@@ -88,6 +88,7 @@ class Journal:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._places: dict[tuple[str, int], Entry] = {}
         self._last: dict[str, int] = {}
+        self._entries: dict[str, Entry] = {}
         self._asked: list[str] = []
         for entry in entries:
             self.keep(entry)
@@ -117,6 +118,10 @@ class Journal:
             )
         return identity, place, recorded
 
+    def get(self, identity: str) -> Entry | None:
+        """Return what is recorded of one durable call."""
+        return self._entries.get(identity)
+
     def at(self, branch: Branch) -> Entry | None:
         """Return what is recorded at the place that the code's next call in a branch would have."""
         return self._places.get((branch.path, branch.place))
@@ -141,7 +146,7 @@ class Journal:
     def keep(self, entry: Entry) -> None:
         """Take in what is recorded."""
         path, place = _branch_of(entry.identity), int(entry.head["o"])
-        self._places[path, place] = entry
+        self._places[path, place] = self._entries[entry.identity] = entry
         self._last[path] = max(place, self._last.get(path, -1))
 
     def _sequences(self) -> str:

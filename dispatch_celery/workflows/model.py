@@ -15,7 +15,7 @@ from dispatch_celery.ids import RunId
 from dispatch_celery.jobs.model import Failure, WorkRef
 from dispatch_celery.scope import Scope
 
-__all__ = ["ENDED", "TRANSITIONS", "Promise", "Run", "RunRef", "RunState"]
+__all__ = ["ENDED", "STUCK", "TRANSITIONS", "Promise", "Run", "RunPhase", "RunRef", "RunState"]
 
 
 class RunState(StrEnum):
@@ -35,6 +35,18 @@ class RunState(StrEnum):
     """Ended with an error."""
     CANCELLED = "cancelled"
     """Ended because somebody asked for it, or because its time was up."""
+
+
+STUCK: Final = "an undo was given up"
+"""Why a run is parked whose undoing only a person can carry on."""
+
+
+class RunPhase(StrEnum):
+    """In which direction a run goes. It turns once, and never back."""
+
+    FORWARD = "forward"
+    UNDOING = "undoing"
+    """It has failed, or is to end, and undoes what it has done."""
 
 
 ENDED: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
@@ -105,3 +117,10 @@ class Run:
     failure: Failure | None = None
     result: Any = None
     token: int = 0
+    phase: RunPhase = RunPhase.FORWARD
+
+    @property
+    def shown(self) -> str:
+        """Its state as a person is told of it: ``compensating`` while it undoes and has not ended."""
+        undoing = self.phase == RunPhase.UNDOING and self.state not in (*ENDED, RunState.PARKED)
+        return "compensating" if undoing else str(self.state)

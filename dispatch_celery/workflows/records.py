@@ -9,15 +9,16 @@ from typing import Any
 
 from dispatch_celery.clock import from_ms
 from dispatch_celery.ids import RunId
+from dispatch_celery.jobs.model import Failure
 from dispatch_celery.jobs.records import decode_failure
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, ask_all, pairs, text
+from dispatch_celery.store.replies import ask_all, pairs, text
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.workflows.failure import failure_in
 from dispatch_celery.workflows.journal import Entry
-from dispatch_celery.workflows.model import Promise, Run, RunState
+from dispatch_celery.workflows.model import Promise, Run, RunPhase, RunState
 
 __all__ = ["RunRecords"]
 
@@ -37,10 +38,18 @@ class RunRecords:
 
     def timeline(self, run_id: str) -> list[Promise]:
         """Return every promise of a run: the resolved ones in the order of their outcomes, then the open ones."""
-        flat = ask(self._store, Call.command("HGETALL", self._keys.promises(run_id)))
-        entries = [Entry.parse(name, data) for name, data in pairs(flat).items()]
+        promises, undos = ask_all(
+            self._store,
+            [
+                Call.command("HGETALL", self._keys.promises(run_id)),
+                Call.command("HGETALL", self._keys.undos(run_id)),
+            ],
+        )
+        entries = [Entry.parse(name, data) for name, data in pairs(promises).items()]
         entries.sort(key=lambda entry: (not entry.is_resolved, entry.seq, int(entry.head["o"])))
-        return [_promise(entry) for entry in entries]
+        undoing = [Entry.parse(name, data) for name, data in pairs(undos).items()]
+        undoing.sort(key=lambda entry: -entry.seq)
+        return [_promise(entry) for entry in entries] + [_undo(entry) for entry in undoing]
 
     @staticmethod
     def of(run_id: str, fields: Mapping[str, bytes]) -> Run:
@@ -74,6 +83,7 @@ class RunRecords:
             failure=decode_failure(fields.get("error")),
             result=json.loads(fields["result"]) if "result" in fields else None,
             token=int(fields.get("token_number", 0)),
+            phase=RunPhase.UNDOING if "undoing" in fields else RunPhase.FORWARD,
         )
 
 
@@ -94,4 +104,22 @@ def _promise(entry: Entry) -> Promise:
         worker=str(entry.head.get("w", "")),
         value=value,
         failure=failure_in(entry.payload) if entry.status == "error" else None,
+    )
+
+
+def _undo(entry: Entry) -> Promise:
+    """Return how the effect of a durable call is undone; ``open`` as long as there was no reason to."""
+    at = from_ms(entry.at)
+    kind, _, message = str(entry.head.get("e", "")).partition(": ")
+    return Promise(
+        identity=f"undo:{entry.identity}",
+        kind="undo",
+        status=entry.status,
+        begun_at=None,
+        resolved_at=at if entry.status in ("undone", "skipped") else None,
+        due_at=None,
+        attempts=int(entry.head.get("a", 0)),
+        worker=str(entry.head.get("w", "")),
+        value=entry.head["f"],
+        failure=Failure(type=kind, message=message) if kind else None,
     )

@@ -26,6 +26,7 @@ from dispatch_celery.ids import RunId, TypedId
 from dispatch_celery.jobs.model import SCHEMA, WakeUp
 from dispatch_celery.jobs.ports import Observer, Publisher
 from dispatch_celery.jobs.records import JobRecords, Stored
+from dispatch_celery.jobs.scripts import Answer
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.waiting import Ends
 from dispatch_celery.retry import Retry
@@ -38,7 +39,7 @@ from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.workflows.definition import RunCall, WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
-from dispatch_celery.workflows.model import ENDED, Promise, Run, RunRef, RunState
+from dispatch_celery.workflows.model import ENDED, STUCK, Promise, Run, RunRef, RunState
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.store import NewRun, RunStore
@@ -49,6 +50,10 @@ logger = logging.getLogger(__name__)
 
 _KIND: Final = "run-"
 _TRIES: Final = 20
+_UNDOING: Final = (
+    "{} is {} and undoes what it has done already: wait for it, or see its timeline and use retry_undo or skip_undo;"
+    " cancel it with discard_undo=True, while nobody holds it, to leave its effects as they are"
+)
 
 
 class RunEnds(Ends):
@@ -263,11 +268,14 @@ class RunService:
 
     # -- change
 
-    def cancel(self, run_id: RunId | str, *, reason: str = "") -> RunState:
+    def cancel(self, run_id: RunId | str, *, reason: str = "", discard_undo: bool = False) -> RunState:
         """Cancel a run: at once if nobody holds it, else its worker is told. Idempotent.
 
+        A run that has done something to be undone undoes it first, and is cancelled then. ``discard_undo`` leaves those
+        effects as they are, and ends also a run whose undoing is stuck; nobody may hold it.
+
         Raises:
-            StateConflict: it has completed or failed.
+            StateConflict: it has completed or failed, or is undoing already and ``discard_undo`` is not given.
         """
         run_id = RunId.parse(run_id)
         why = reason or "cancelled by request"
@@ -279,13 +287,70 @@ class RunService:
             if state in ENDED:
                 raise StateConflict(f"{run_id} has {state}: there is nothing to cancel")
             if state == RunState.RUNNING:
-                if self._jobs.flag(stored.ref, stored.holder, why).verdict == "ASKED":
-                    return state
-            elif self._store.cancel(stored.ref, state, why).verdict == "DONE":
-                self._observer("cancelled", stored.ref)
-                return RunState.CANCELLED
+                if discard_undo:
+                    raise StateConflict(f"{run_id} is held by a worker: discard_undo takes a run that nobody holds")
+                answer = self._jobs.flag(stored.ref, stored.holder, why)
+            else:
+                answer = self._store.cancel(stored.ref, state, why, discard=discard_undo)
+                if answer.verdict == "OPEN":
+                    answer = self._store.turn(stored.ref, state, why)
+            reached = self._cancelled(stored, answer)
+            if reached is not None:
+                return reached
             time.sleep(0.005)
         raise StateConflict(f"{run_id} changes its state too fast to be cancelled: try again")
+
+    def _cancelled(self, stored: Stored, answer: Answer) -> RunState | None:
+        """Return what a cancel has come to; None where the run had moved on before it."""
+        if answer.verdict == "ASKED":
+            return RunState.RUNNING
+        if answer.verdict == "DONE":
+            self._observer("cancelled", stored.ref)
+            return RunState.CANCELLED
+        if answer.verdict == "READY":
+            self._observer("compensating", stored.ref)
+            if answer.detail:
+                self._publish(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec))
+            return RunState.PENDING
+        if answer.verdict == "UNDOING":
+            raise StateConflict(_UNDOING.format(stored.ref.id, stored.state))
+        return None
+
+    def compensate(self, run_id: RunId | str) -> RunState:
+        """Undo what a run has done so far, and end it as cancelled. The same as ``cancel`` with that reason.
+
+        Raises:
+            StateConflict: it has ended, or is undoing already.
+        """
+        return self.cancel(run_id, reason="compensated by request")
+
+    def retry_undo(self, run_id: RunId | str) -> RunState:
+        """Let a run whose undoing is stuck go on, with a new set of attempts for the undo that was given up.
+
+        Raises:
+            StateConflict: it is not parked because an undo was given up.
+        """
+        run = self.get(run_id)
+        if run.state != RunState.PARKED or run.reason != STUCK:
+            raise StateConflict(f"{run_id} is {run.shown}, and no undo of it was given up: there is none to try again")
+        return self.resume(run_id)
+
+    def skip_undo(self, run_id: RunId | str, identity: str) -> RunState:
+        """Strike off one undo of a parked run, because it is not needed or was done by hand, and let the run go on.
+
+        ``identity`` is that of the step, as ``timeline`` and the run's ``detail`` say it, such as ``charge#1``.
+
+        Raises:
+            StateConflict: the run is not parked, or has no such undo that is open.
+        """
+        stored = self._found(RunId.parse(run_id))
+        identity = identity.removeprefix("undo:")
+        answer = self._store.skip(stored.ref, identity)
+        if answer.verdict == "STATE":
+            raise StateConflict(f"{run_id} is {answer.detail}, not parked: no undo of it can be skipped")
+        if answer.verdict == "MISSING":
+            raise StateConflict(f"{run_id} has no open undo {identity!r}; see its timeline")
+        return self.resume(run_id) if self.get(run_id).reason == STUCK else RunState.PARKED
 
     def resume(self, run_id: RunId | str) -> RunState:
         """Let a parked run go on: replay it, with today's code.
@@ -346,9 +411,9 @@ class RunService:
         """Do as ``count``, without holding the event loop."""
         return await asyncio.to_thread(self.count, name=name)
 
-    async def acancel(self, run_id: RunId | str, *, reason: str = "") -> RunState:
+    async def acancel(self, run_id: RunId | str, *, reason: str = "", discard_undo: bool = False) -> RunState:
         """Do as ``cancel``, without holding the event loop."""
-        return await asyncio.to_thread(self.cancel, run_id, reason=reason)
+        return await asyncio.to_thread(self.cancel, run_id, reason=reason, discard_undo=discard_undo)
 
     async def aresume(self, run_id: RunId | str) -> RunState:
         """Do as ``resume``, without holding the event loop."""

@@ -9,6 +9,7 @@ signal                  keyword arguments        Celery's own signal of that mom
 ``run_step_completed``  ``run step``             (none)
 ``run_step_failed``     ``run step error``       (none)
 ``run_waiting``         ``run``                  ``task_retry``
+``run_compensating``    ``run``                  (none)
 ``run_completed``       ``run elapsed``          ``task_success``
 ``run_failed``          ``run error``            ``task_failure``
 ``run_cancelled``       ``run``                  (none)
@@ -28,6 +29,7 @@ from celery.utils.dispatch import Signal
 __all__ = [
     "RUN_SIGNALS",
     "run_cancelled",
+    "run_compensating",
     "run_completed",
     "run_enqueued",
     "run_failed",
@@ -51,6 +53,7 @@ run_resumed: Final = _signal("run_resumed", "run")
 run_step_completed: Final = _signal("run_step_completed", "run", "step")
 run_step_failed: Final = _signal("run_step_failed", "run", "step", "error")
 run_waiting: Final = _signal("run_waiting", "run")
+run_compensating: Final = _signal("run_compensating", "run")
 run_completed: Final = _signal("run_completed", "run", "elapsed")
 run_failed: Final = _signal("run_failed", "run", "error")
 run_cancelled: Final = _signal("run_cancelled", "run")
@@ -64,6 +67,7 @@ RUN_SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "step_completed": (run_step_completed, ("step",)),
     "step_failed": (run_step_failed, ("step", "error")),
     "waiting": (run_waiting, ()),
+    "compensating": (run_compensating, ()),
     "completed": (run_completed, ("elapsed",)),
     "failed": (run_failed, ("error",)),
     "cancelled": (run_cancelled, ()),

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Protocol
 
 from dispatch_celery.errors import NotInStep, WorkflowMisuse
-from dispatch_celery.workflows.definition import BoundStep, StepDefinition
+from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
+from dispatch_celery.workflows.store import RunClaim
 
-__all__ = ["Runner", "StepCall", "StepContext", "current_step", "in_step"]
+__all__ = ["Runner", "StepCall", "StepContext", "context_of", "current_step", "in_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,22 @@ class StepContext:
 class Runner(Protocol):
     """Calls a step's function in this process."""
 
-    def run(self, call: StepCall, context: Mapping[str, Any]) -> Any:
+    def run(self, call: StepCall, context: StepContext) -> Any:
         """Return what it returns, raise what it raises."""
         ...
+
+
+def context_of(call: StepCall, claim: RunClaim, identity: str, attempt: int) -> StepContext:
+    """Return what one attempt of a step, or of an undo, may know of itself."""
+    timeout_ms = call.definition.timeout_ms
+    return StepContext(
+        id=identity,
+        run_id=claim.ref.id,
+        attempt=attempt,
+        token=int(claim.token.partition(".")[0]),
+        idempotency_key=f"{claim.ref.id}:{claim.generation}:{identity}",
+        deadline=None if timeout_ms is None else datetime.now(UTC) + timedelta(milliseconds=timeout_ms),
+    )
 
 
 _current: ContextVar[StepContext | None] = ContextVar("dispatch_step", default=None)

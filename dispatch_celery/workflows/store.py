@@ -63,6 +63,9 @@ class RunClaim:
     lost_workers: int
     cancel: str
     created_at: int
+    undoing: str = ""
+    """How it will have ended when its effects are undone: ``failed`` or ``cancelled``; empty while it goes forward."""
+    undos: list[Entry] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
 
@@ -103,6 +106,7 @@ class RunStore(JobScripts):
                 "workers": keys.workers,
                 "held": keys.held(holder),
                 "promises": keys.promises(ref.id),
+                "undos": keys.undos(ref.id),
             },
             {**self._common(ref), "name": ref.name, "holder": holder, "nonce": nonce, "pid": pid},
         )
@@ -110,7 +114,7 @@ class RunStore(JobScripts):
         verdict = text(reply[0])
         if verdict != "CLAIMED":
             return verdict, tuple(words(reply[1:]))
-        token, claimed_at, payload, spec, revision, generation, crashes, lost, cancel, created_at, flat = reply[1:]
+        token, claimed_at, payload, spec, revision, generation, crashes, lost, cancel, created_at = reply[1:11]
         return verdict, RunClaim(
             ref=ref,
             holder=holder,
@@ -124,7 +128,9 @@ class RunStore(JobScripts):
             lost_workers=int(lost),
             cancel=text(cancel),
             created_at=int(created_at),
-            entries=[Entry.parse(text(name), data) for name, data in zip(flat[::2], flat[1::2], strict=True)],
+            undoing=text(reply[11]),
+            entries=_entries(reply[12]),
+            undos=_entries(reply[13]),
         )
 
     # -- the holder
@@ -143,6 +149,27 @@ class RunStore(JobScripts):
             "rest": rest,
         }
         return words(ask(self.port, Call.of("runs/record", keys, arguments)))
+
+    def intend(self, claim: RunClaim, identity: str, rest: bytes, *, promise: bytes = b"") -> list[str]:
+        """Note how an effect is to be undone; ``promise`` resolves the durable call that asked for it."""
+        keys = {**self._undo_keys(claim.ref), "promises": self._keys.promises(claim.ref.id)}
+        arguments = {
+            **self._held(claim, f"intend {identity} {claim.revision}"),
+            "identity": identity,
+            "rest": rest,
+            "promise": promise,
+        }
+        return words(ask(self.port, Call.of("runs/intend", keys, arguments)))
+
+    def undo(self, claim: RunClaim, identity: str, status: str, rest: bytes) -> list[str]:
+        """Record how an undo went: ``undone``, ``retrying`` or ``stuck``."""
+        arguments = {
+            **self._held(claim, f"undo {identity} {claim.revision}"),
+            "identity": identity,
+            "status": status,
+            "rest": rest,
+        }
+        return words(ask(self.port, Call.of("runs/undo", self._undo_keys(claim.ref), arguments)))
 
     def suspend(self, claim: RunClaim, awaited: Sequence[Awaited]) -> tuple[str, list[Any]]:
         """Register what a run waits for, and let go of it, unless some of that is there."""
@@ -175,6 +202,7 @@ class RunStore(JobScripts):
             "held": self._keys.held(claim.holder),
             "waits": self._keys.waits(claim.ref.id),
             "due": self._keys.due(claim.ref.id),
+            "open": self._keys.open_undos(claim.ref.id),
         }
         arguments = {
             **self._common(claim.ref),
@@ -209,25 +237,43 @@ class RunStore(JobScripts):
         keys = self._move_keys(ref, RunState.PENDING, RunState.PARKED)
         return self._answer(Call.of("runs/strand", keys, {**self._common(ref), "detail": detail}))
 
-    def cancel(self, ref: WorkRef, expected: str, reason: str) -> Answer:
-        """Cancel a run that nobody holds, if it is still in the state the caller saw."""
+    def cancel(self, ref: WorkRef, expected: str, reason: str, *, discard: bool = False) -> Answer:
+        """Cancel a run that nobody holds, if it is in the state the caller saw; OPEN where it is to ``turn`` first."""
         keys = {
             **self._move_keys(ref, expected, RunState.CANCELLED),
             "waits": self._keys.waits(ref.id),
             "due": self._keys.due(ref.id),
+            "open": self._keys.open_undos(ref.id),
         }
         arguments = {
             **self._common(ref),
             "expected": expected,
             "reason": reason,
+            "discard": int(discard),
             "retain": self._settings.retain_cancelled,
         }
         return self._answer(Call.of("runs/cancel", keys, arguments))
+
+    def turn(self, ref: WorkRef, expected: str, reason: str) -> Answer:
+        """Let a run that nobody holds undo what it has done, and be cancelled then."""
+        keys = {
+            **self._move_keys(ref, expected, RunState.PENDING),
+            "waits": self._keys.waits(ref.id),
+            "due": self._keys.due(ref.id),
+            "open": self._keys.open_undos(ref.id),
+        }
+        arguments = {**self._common(ref), "expected": expected, "reason": reason}
+        return self._answer(Call.of("runs/turn", keys, arguments))
 
     def resume(self, ref: WorkRef) -> Answer:
         """Make a parked run ready again."""
         keys = self._move_keys(ref, RunState.PARKED, RunState.PENDING)
         return self._answer(Call.of("runs/resume", keys, self._common(ref)))
+
+    def skip(self, ref: WorkRef, identity: str) -> Answer:
+        """Strike off one open undo of a parked run."""
+        arguments = {"now": self._time.word, "journal": self._settings.journal, "id": ref.id, "identity": identity}
+        return self._answer(Call.of("runs/skip", self._undo_keys(ref), arguments))
 
     def fire(self, refs: Sequence[WorkRef], *, holders: Sequence[str] = (), term: str = "") -> list[Answer]:
         """Resolve what of each run is due; ``holders`` are those the caller saw."""
@@ -265,12 +311,22 @@ class RunStore(JobScripts):
             "promises": self._keys.promises(ref.id),
             "waits": self._keys.waits(ref.id),
             "due": self._keys.due(ref.id),
+            "undos": self._keys.undos(ref.id),
+            "open": self._keys.open_undos(ref.id),
         }
         return self._answer(Call.of("runs/delete", keys, {**self._common(ref), "expected": expected, "term": term}))
 
     def clearing(self, run_id: str, wake: str) -> Call:
         """Return the command that says of a wake-up that it has been published."""
         return Call.command("ZREM", self._keys.marks, f"{run_id}:{wake}")
+
+    def _undo_keys(self, ref: WorkRef) -> dict[str, str]:
+        return {
+            "record": self._keys.record(ref.id),
+            "undos": self._keys.undos(ref.id),
+            "open": self._keys.open_undos(ref.id),
+            "journal": self._keys.journal,
+        }
 
     def _held(self, claim: RunClaim, op: str) -> dict[str, Word]:
         return {
@@ -281,3 +337,7 @@ class RunStore(JobScripts):
             "revision": claim.revision,
             "op": op,
         }
+
+
+def _entries(flat: Sequence[bytes]) -> list[Entry]:
+    return [Entry.parse(text(name), data) for name, data in zip(flat[::2], flat[1::2], strict=True)]

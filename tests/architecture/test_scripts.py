@@ -193,6 +193,8 @@ def test_a_transition_is_journalled_as_it_is_stated() -> None:
     """The entry a script writes names moves of its header."""
     for script in SCRIPTS:
         for arguments in calls(code_of(script.body), "journal"):
+            if arguments[2] == "''":  # no move of the record, but something that was noted of it
+                continue
             if arguments[3].startswith("'") and len(arguments[3]) > 2:
                 targets = {target for _, target in script.transitions}
                 assert arguments[3].strip("'") in targets, (script.name, arguments)

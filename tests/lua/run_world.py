@@ -213,9 +213,26 @@ def _of_one(state: Dump, run_id: str) -> list[str]:
         f"over, and {due} is due": now not in ENDED or not due,
         f"timed at {timer}, and due at {first}": timer == first,
         "over without an expiry, or the other way round": expires == (now in ENDED),
+        **_saga_facts(state, run_id, record),
     }
     wrong = [f"{run_id} is {now}: {fact}" for fact, is_so in facts.items() if not is_so]
     return wrong + _holding_problems(state, run_id, record)
+
+
+def _saga_facts(state: Dump, run_id: str, record: Mapping[str, str]) -> dict[str, bool]:
+    undos, listed = (
+        state.hashes.get(f"run:{run_id}:undos", {}),
+        set(state.ordered.get(f"run:{run_id}:open", {})),
+    )
+    still = {identity for identity, entry in undos.items() if entry.split(" ", 1)[0] in ("open", "retrying", "stuck")}
+    discarded = record["state"] == "cancelled" and record.get("reason") == "discarded"
+    return {
+        f"to undo {sorted(still)}, and lists {sorted(listed)}": still == listed,
+        f"over, and {sorted(still)} is not undone": record["state"] not in ("failed", "cancelled")
+        or not still
+        or discarded,
+        "undoing, and completed": not ("undoing" in record and record["state"] == "completed"),
+    }
 
 
 def _names(found: Mapping[str, Any], prefix: str, member: str) -> list[str]:
@@ -241,7 +258,7 @@ def _history_problems(state: Dump) -> list[str]:
     wrong, at = [], dict[str, str]()
     for entry in state.journal:
         run_id, source, target = entry["id"], entry["from"], entry["to"]
-        if not run_id.startswith("run_") or entry["event"] == "dispatch.run.promise":
+        if not run_id.startswith("run_") or not source:
             continue
         if at.get(run_id, "new") != source or target not in TRANSITIONS[source]:
             wrong.append(f"{run_id} was {at.get(run_id, 'new')} and went {source} > {target}")

@@ -19,11 +19,13 @@ APP = "tests.support.flows"
 class FlowWorker(Worker):
     """A worker of this app."""
 
-    def __init__(self, name: str, arguments: list[str], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], environment: dict[str, str], folder: Path, app: str = APP
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         node = f"{name}@{environment['DISPATCH_NAMESPACE']}"
-        command = [sys.executable, "-m", "celery", "-A", APP, "worker", "-n", node, "-l", "INFO"]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", node, "-l", "INFO"]
         command += ["--without-mingle", "--without-gossip", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -34,13 +36,17 @@ class FlowWorker(Worker):
 class FlowFleet(Fleet):
     """The workers of one test, and the workflows as their callers see them."""
 
-    def __init__(self, namespace: str, broker: str, folder: Path) -> None:
+    def __init__(self, namespace: str, broker: str, folder: Path, app: str = APP) -> None:
         super().__init__(namespace, broker, folder)
-        sys.modules.pop(APP, None)
-        self.flows: ModuleType = importlib.import_module(APP)
+        self.app = app
+        for name in {APP, app}:
+            sys.modules.pop(name, None)
+        self.flows: ModuleType = importlib.import_module(app)
 
     def start(self, name: str = "w1", *arguments: str, wait: bool = True, **environment: str) -> Worker:
-        worker = FlowWorker(name, list(arguments) or ["-c", "2"], {**self.environment, **environment}, self.folder)
+        worker = FlowWorker(
+            name, list(arguments) or ["-c", "2"], {**self.environment, **environment}, self.folder, self.app
+        )
         self._workers.append(worker)
         return worker.wait_ready() if wait else worker
 
@@ -51,9 +57,9 @@ class FlowFleet(Fleet):
 
 
 @contextmanager
-def flow_fleet(namespace: str, broker: str, folder: Path) -> Iterator[FlowFleet]:
+def flow_fleet(namespace: str, broker: str, folder: Path, app: str = APP) -> Iterator[FlowFleet]:
     """Make a fleet and end it with the test."""
-    made = FlowFleet(namespace, broker, folder)
+    made = FlowFleet(namespace, broker, folder, app)
     try:
         yield made
     finally:

@@ -18,6 +18,7 @@ def check_runs(state: Dump) -> list[str]:
         wrong += _check_indexes(state, run_id, record)
         wrong += _check_holding(state, run_id, record)
         wrong += _check_times(state, run_id, record)
+        wrong += _check_undos(state, run_id, record)
         in_lane = run_id in state.ordered.get(f"lane:{record['lane']}", {})
         if in_lane != (record["state"] == "pending"):
             wrong.append(f"7: {run_id} is {record['state']} and {'in' if in_lane else 'not in'} its lane")
@@ -78,6 +79,18 @@ def _check_times(state: Dump, run_id: str, record: dict[str, str]) -> list[str]:
     return wrong
 
 
+def _check_undos(state: Dump, run_id: str, record: dict[str, str]) -> list[str]:
+    listed = set(state.ordered.get(f"run:{run_id}:open", {}))
+    undos = state.hashes.get(f"run:{run_id}:undos", {})
+    still = {identity for identity, entry in undos.items() if entry.split(" ", 1)[0] in ("open", "retrying", "stuck")}
+    wrong = [] if still == listed else [f"5: {run_id} has to undo {sorted(still)} and lists {sorted(listed)}"]
+    if record["state"] in ("failed", "cancelled") and listed:
+        wrong.append(f"5: {run_id} is {record['state']} and {sorted(listed)} is not undone")
+    if "undoing" in record and record["state"] == "completed":
+        wrong.append(f"5: {run_id} was undoing and is completed")
+    return wrong
+
+
 @dataclass
 class _History:
     """What the journal of transitions has told so far of one run."""
@@ -87,12 +100,16 @@ class _History:
     token: str = ""
     number: int = 0
     recorded: set[str] = field(default_factory=set)
+    intended: list[str] = field(default_factory=list)
+    turned: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def take(self, entry: dict[str, str]) -> None:
         """Go on with one entry."""
         if entry["event"] == "dispatch.run.promise":
             self._promise(entry["to"], entry["token"])
+        elif not entry["from"]:
+            self._undo(entry["event"].rpartition(".")[2], entry["to"], entry["token"])
         else:
             self._move(entry["from"], entry["to"], entry["token"])
 
@@ -102,6 +119,21 @@ class _History:
         if identity in self.recorded:
             self.wrong.append(f"4: {identity} of {self.run_id} was recorded twice")
         self.recorded.add(identity)
+
+    def _undo(self, event: str, identity: str, token: str) -> None:
+        if event == "compensating":
+            self.turned += 1
+            return
+        if token != self.token:
+            self.wrong.append(f"3: {event} {identity} of {self.run_id} under {token} while {self.token} held it")
+        if event == "intended":
+            self.intended.append(identity)
+        elif event == "undone":
+            if identity not in self.intended:
+                self.wrong.append(f"5: {identity} of {self.run_id} was undone, and nobody had intended it")
+            elif identity != self.intended[-1]:
+                self.wrong.append(f"5: {identity} of {self.run_id} was undone before {self.intended[-1]}")
+            self.intended = [one for one in self.intended if one != identity]
 
     def _move(self, source: str, target: str, token: str) -> None:
         if target not in TRANSITIONS.get(source, frozenset()):
@@ -130,6 +162,10 @@ def check_run_history(state: Dump) -> list[str]:
         at = runs[run_id].at if run_id in runs else "new"
         if state.journal and at != record["state"]:
             wrong.append(f"4: {run_id} is {record['state']} and its history ends in {at}")
+        if record["state"] in ("failed", "cancelled") and run_id in runs and runs[run_id].intended:
+            wrong.append(f"5: {run_id} is {record['state']} and has not undone {runs[run_id].intended}")
+        if run_id in runs and runs[run_id].turned > 1:
+            wrong.append(f"5: {run_id} has begun to undo {runs[run_id].turned} times")
     return wrong
 
 

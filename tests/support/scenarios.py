@@ -25,6 +25,10 @@ FLOWS: tuple[tuple[str, ...], ...] = (
     ("flow_retries",),
     ("flow_fails",),
     ("flow_kills",),
+    ("flow_saga",),
+    ("flow_undoable",),
+    ("flow_stuck",),
+    ("flow_amends",),
     ("fail_once", "flow_steps"),
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dispatch_celery.retry import Constant, Retry
 from dispatch_celery.workflows.context import Workflow
-from dispatch_celery.workflows.definition import StepDefinition
+from dispatch_celery.workflows.step_definition import StepDefinition
 from tests.support.simulation.plan import ProcessDied
 
 if TYPE_CHECKING:

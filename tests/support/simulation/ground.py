@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dispatch_celery.cluster.recovery import Recovery
@@ -31,7 +31,7 @@ from dispatch_celery.workflows.keeping import RunKeeping
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.service import RunService
-from dispatch_celery.workflows.steps import StepCall
+from dispatch_celery.workflows.steps import StepCall, StepContext
 from dispatch_celery.workflows.store import NewRun, RunStore
 from tests.support.invariants import check_state, dump
 from tests.support.run_invariants import check_runs
@@ -39,6 +39,7 @@ from tests.support.simulation.actors import FaultyStore, SimBroker, SimWorker
 from tests.support.simulation.flows import flow_kinds
 from tests.support.simulation.kinds import job_kinds
 from tests.support.simulation.plan import START, Plan
+from tests.support.simulation.sagas import saga_kinds
 
 
 class Ground:
@@ -125,7 +126,7 @@ class Ground:
             max_payload=self.settings.max_payload,
             default_step_retry=self.settings.default_step_retry,
         )
-        self.flows = flow_kinds(self)
+        self.flows = {**flow_kinds(self), **saga_kinds(self)}
         for name, (flow, _) in self.flows.items():
             self.workflows.add(WorkflowDefinition(flow, name=name, starter=lambda: self.flow_service, queue="q"))
         self.known += [self.workflows.latest(name).known_as for name in self.flows] + list(self.flows)
@@ -168,7 +169,7 @@ class Ground:
     def give_back(self, ref: WorkRef) -> None:
         give_back(self.jobs, self.runs, ref, lambda *_, **__: None, self.settings)
 
-    def run_step(self, call: StepCall, context: Mapping[str, Any]) -> Any:
+    def run_step(self, call: StepCall, context: StepContext) -> Any:
         """Run the function of a step, as a worker does."""
         value = call.definition(**call.arguments)
         if self.late_call is not None:

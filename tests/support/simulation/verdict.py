@@ -7,6 +7,7 @@ import json
 from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
 from tests.support.run_invariants import check_run_history, check_runs, check_runs_quiet
 from tests.support.simulation.ground import Ground
+from tests.support.simulation.sagas import UNDOABLE
 
 
 class Verdict(Ground):
@@ -42,6 +43,7 @@ class Verdict(Ground):
                 wrong.append(f"11: {name} ended as {record['state']} ({why})")
             if run.ref.id in self.runs_to_cancel and record["state"] == "completed" and not self.rolled_back:
                 wrong.append(f"11: {name} completed after its cancel was accepted")
+            wrong += self._not_undone(name, run.ref.name, record["state"])
             slices = int(record.get("token_number", 0))
             if {fault.kind for fault in self.plan.faults} == {"lose reply"} and slices > expected.slices:
                 wrong.append(f"11: {name} was claimed {slices} times, {expected.slices} are enough")
@@ -52,6 +54,17 @@ class Verdict(Ground):
                     wrong.append(f"4: step {step} of {name} ran {seen} times, {allowed} allowed")
                 if record["state"] == "completed" and seen == 0:
                     wrong.append(f"11: {name} is completed and its step {step} never ran")
+        return wrong
+
+    def _not_undone(self, name: str, kind: str, state: str) -> list[str]:
+        """Return the effects that a run has left and had to undo, or undone and had to leave."""
+        wrong = []
+        for effect in UNDOABLE.get(kind, ()):
+            done, undone = (self.effects.get(f"{name}/{what}{effect}", 0) for what in ("", "undo-"))
+            if state in ("failed", "cancelled") and done and not undone and not self.rolled_back:
+                wrong.append(f"5: {name} is {state}, and {effect} happened and is not undone")
+            if state == "completed" and undone and kind != "flow_amends":
+                wrong.append(f"5: {name} is completed, and {effect} was undone")
         return wrong
 
     def _check_end(self, kind: str, name: str, record: dict[str, str]) -> list[str]:

@@ -22,6 +22,7 @@ MOMENTS: list[tuple[str, dict[str, Any]]] = [
     ("step_completed", {"step": "charge"}),
     ("step_failed", {"step": "charge", "error": ERROR}),
     ("waiting", {}),
+    ("compensating", {}),
     ("completed", {"elapsed": 0.5}),
     ("failed", {"error": ERROR}),
     ("cancelled", {}),

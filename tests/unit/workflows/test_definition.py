@@ -12,8 +12,9 @@ from dispatch_celery import Dispatch
 from dispatch_celery.errors import ConfigurationError, PayloadError, WorkflowMisuse, WorkflowNotFound
 from dispatch_celery.retry import Constant, Retry
 from dispatch_celery.workflows.context import Workflow
-from dispatch_celery.workflows.definition import RunCall, Starter, StepDefinition, WorkflowDefinition
+from dispatch_celery.workflows.definition import RunCall, Starter, WorkflowDefinition
 from dispatch_celery.workflows.registry import WorkflowRegistry
+from dispatch_celery.workflows.step_definition import StepDefinition
 from dispatch_celery.workflows.steps import StepCall
 
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 import pytest
 
 from dispatch_celery.errors import JobFailed, JobTimeout, StepFailed
-from dispatch_celery.workflows.definition import STEP_LIMIT
 from dispatch_celery.workflows.failure import encode_error, failure_in, rebuilt
+from dispatch_celery.workflows.step_definition import STEP_LIMIT
 
 
 class Refused(Exception):

@@ -1,18 +1,19 @@
--- PURPOSE  Cancels a run that nobody holds.
--- KEYS     record from_state from_name to_state to_name lane marks waits due timers unknown expiry idempotency journal
--- ARGV     now journal id expected reason keyed retain retain_key
---          expected: the state the caller saw; from_state and from_name belong to it.
--- RETURNS  DONE now | STATE state | MISSING
+-- PURPOSE  Cancels a run that nobody holds, and that has nothing to undo, or is to leave it as it is.
+-- KEYS     record from_state from_name to_state to_name lane marks waits due open timers unknown expiry idempotency journal
+-- ARGV     now journal id expected reason discard keyed retain retain_key
+--          expected: the state the caller saw; from_state and from_name belong to it. discard: 1 to leave the effects.
+-- RETURNS  DONE now | OPEN undoing (what it did is to be undone first; empty while it goes forward) | STATE state | MISSING
 -- ERRORS   none
 -- TRANSITIONS pending>cancelled waiting>cancelled parked>cancelled
 -- COST     O(log n)
 -- INCLUDE  clock journal move unready retain
 local now = clock(A.now)
-local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
+local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake', 'undoing')
 if not seen[1] then return {'MISSING'} end
 if seen[1] ~= A.expected or (seen[1] ~= 'pending' and seen[1] ~= 'waiting' and seen[1] ~= 'parked') then
   return {'STATE', seen[1]}
 end
+if A.discard ~= '1' and (seen[4] or redis.call('ZCARD', K.open) > 0) then return {'OPEN', seen[4] or ''} end
 redis.call('DEL', K.waits, K.due)
 redis.call('ZREM', K.timers, A.id)
 redis.call('ZREM', K.unknown, A.id)

@@ -11,7 +11,7 @@
 local now = clock(A.now)
 local lost = reigns(A.term)
 if lost then return lost end
-local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'holder', 'token')
+local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'holder', 'token', 'undoing')
 local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, A.limit)
 local woken, expired = false, false
 for _, what in ipairs(due) do
@@ -23,8 +23,10 @@ for _, what in ipairs(due) do
   elseif what == 'start' or what == 'pause' then
     woken = true
   elseif what == 'deadline' then
-    redis.call('HSETNX', K.record, 'cancel', 'timeout')
-    woken, expired = true, true
+    -- What is being undone has no deadline any more.
+    expired = not seen[5]
+    if expired then redis.call('HSETNX', K.record, 'cancel', 'timeout') end
+    woken = woken or expired
   else
     local before = redis.call('HGET', K.promises, what)
     local status = before and string.match(before, '^%a+')

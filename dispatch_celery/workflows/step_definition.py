@@ -1,0 +1,148 @@
+"""Where users declare steps: functions with a name, types, a policy, and perhaps what undoes their effect."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from dispatch_celery.clock import Duration, to_ms
+from dispatch_celery.codec import Signature
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.jobs.options import check_duration
+from dispatch_celery.retry import Retry
+from dispatch_celery.workflows.undo import Undo
+
+__all__ = ["STEP_LIMIT", "BoundStep", "StepDecorator", "StepDefinition", "UndoStepDecorator", "check_parameters"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C_co = TypeVar("C_co", covariant=True)
+U = TypeVar("U")
+
+STEP_LIMIT: Final = 1_048_576
+"""The largest arguments or result of a step, in bytes."""
+_LONGEST_NAME: Final = 200
+
+
+class StepDefinition(Generic[P, R, C_co]):
+    """A declared step. Calling it outside of a workflow runs the function here, with nothing durable about it."""
+
+    def __init__(
+        self,
+        fn: Callable[P, C_co],
+        *,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        undo: Callable[..., Any] | None = None,
+        undo_retry: Retry | None = None,
+    ) -> None:
+        if not inspect.isfunction(fn):
+            raise ConfigurationError(f"a step is a function, not {fn!r}: wrap it in a def")
+        self.name = check_step_name(fn.__name__.replace("<lambda>", "lambda") if name is None else name)
+        check_parameters(self.name, inspect.signature(fn))
+        if retry is not None and not isinstance(retry, Retry):
+            raise ConfigurationError(f"{self.name}: retry must be a Retry, not {retry!r}")
+        check_duration("timeout", timeout)
+        self.__wrapped__: Callable[P, C_co] = fn
+        self.__name__, self.__qualname__, self.__module__ = fn.__name__, fn.__qualname__, fn.__module__
+        self.__doc__ = fn.__doc__
+        self.retry = retry
+        self.timeout_ms = None if timeout is None else to_ms(timeout)
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.undone_by: Undo | None = None
+        if undo_retry is not None and not isinstance(undo_retry, Retry):
+            raise ConfigurationError(f"{self.name}: undo_retry must be a Retry, not {undo_retry!r}")
+        self._undo_retry = undo_retry
+        if undo is not None:
+            self.undo(undo)
+
+    def undo(self, fn: Callable[Concatenate[R | None, P], U], /) -> Callable[Concatenate[R | None, P], U]:
+        """Let a function undo the step's effect when its run fails, is cancelled, or is out of time; a decorator too.
+
+        It takes the step's result first, None where its outcome is not known (an undo must bear that nothing has
+        happened), then the step's own arguments. It runs at least once, and is tried again by ``undo_retry``.
+        """
+        made = Undo.of(fn, retry=self._undo_retry, timeout_ms=self.timeout_ms)
+        own = tuple(inspect.signature(self.__wrapped__).parameters)
+        if len(made.parameters) != len(own) + 1:
+            raise ConfigurationError(
+                f"{self.name}: its undo {fn.__qualname__} must take the step's result and then {list(own)},"
+                f" not {list(made.parameters)}"
+            )
+        self.undone_by = made
+        return fn
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
+        """Run the function here: a plain call."""
+        return self.__wrapped__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}{inspect.signature(self.__wrapped__)}>"
+
+    @cached_property
+    def typed(self) -> Signature:
+        """Its parameters and result, as codecs; built at first use, when every annotation can be resolved."""
+        return Signature(self.__wrapped__, name=f"step {self.name}", limit=STEP_LIMIT)
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """The undo's name of each parameter it calls otherwise."""
+        own = tuple(inspect.signature(self.__wrapped__).parameters)
+        theirs = self.undone_by.parameters[1:] if self.undone_by is not None else own
+        return {mine: other for mine, other in zip(own, theirs, strict=True) if mine != other}
+
+    def options(self, *, name: str | None = None) -> BoundStep[P, R, C_co]:
+        """Return the step under another name: what its identity is made of."""
+        return BoundStep(self, check_step_name(name) if name is not None else self.name)
+
+
+class BoundStep(Generic[P, R, C_co]):
+    """A step with options for its next calls."""
+
+    def __init__(self, definition: StepDefinition[P, R, C_co], name: str) -> None:
+        self.definition = definition
+        self.name = name
+        self.__wrapped__: Callable[P, C_co] = definition.__wrapped__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
+        """Run the function here: a plain call."""
+        return self.__wrapped__(*args, **kwargs)
+
+
+class StepDecorator(Protocol):
+    """What ``@dispatch.step(...)`` returns."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> StepDefinition[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
+
+
+class UndoStepDecorator(Protocol[P]):
+    """What ``@dispatch.step(undo=...)`` returns: for a step with the undo's parameters but for the first."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> StepDefinition[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
+
+
+def check_step_name(name: str) -> str:
+    """Refuse a name that an identity cannot hold."""
+    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise ConfigurationError(f"a step's name must be 1 to {_LONGEST_NAME} printable characters, not {name!r}")
+    if any(mark in name for mark in "/# "):
+        raise ConfigurationError(f"a step's name cannot hold '/', '#' or spaces, which identities use: {name!r}")
+    return name
+
+
+def check_parameters(name: str, shape: inspect.Signature) -> None:
+    """Refuse parameters whose arguments cannot be stored by name."""
+    for parameter in shape.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            raise ConfigurationError(
+                f"{name}: '*{parameter.name}' cannot be stored by name; take a list parameter instead"
+            )
