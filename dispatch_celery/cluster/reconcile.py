@@ -26,11 +26,11 @@ from itertools import product
 from typing import Final
 
 from dispatch_celery.cluster.recovery import Recovery
-from dispatch_celery.jobs.model import WakeUp
-from dispatch_celery.jobs.records import Stored
-from dispatch_celery.jobs.upkeep import Duty, House, publish_marked
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.records import Stored
+from dispatch_celery.work.upkeep import Duty, House, publish_marked
 
 __all__ = ["Reconcile"]
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from dispatch_celery.cluster.store import ClusterStore
-from dispatch_celery.jobs.model import WakeUp
-from dispatch_celery.jobs.ports import Keeping, Observer, Publisher
-from dispatch_celery.jobs.records import JobRecords
-from dispatch_celery.jobs.store import JobStore
-from dispatch_celery.jobs.upkeep import publish_marked
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.ports import Keeping, Observer, Publisher
+from dispatch_celery.work.records import WorkRecords
+from dispatch_celery.work.store import WorkStore
+from dispatch_celery.work.upkeep import publish_marked
 
 __all__ = ["DeadWorkers", "Recovery"]
 
@@ -29,14 +29,14 @@ class Recovery:
     def __init__(
         self,
         *,
-        jobs: JobStore,
-        records: JobRecords,
+        store: WorkStore,
+        records: WorkRecords,
         cluster: ClusterStore,
         publisher: Publisher,
         kinds: Mapping[str, Keeping],
         observer: Observer,
     ) -> None:
-        self._jobs = jobs
+        self._store = store
         self._records = records
         self._cluster = cluster
         self._publisher = publisher
@@ -53,7 +53,7 @@ class Recovery:
         moved = 0
         for work_id, stored in zip(held, self._records.stored(held), strict=True):
             if stored is None or stored.holder != holder:
-                self._jobs.unhold(work_id, holder, self._cluster.held(holder).get(work_id, ""))
+                self._store.unhold(work_id, holder, self._cluster.held(holder).get(work_id, ""))
                 continue
             recovered = self._kinds[stored.ref.kind].recover(stored, counter=counter, why=why)
             moved += recovered.moved
@@ -61,7 +61,7 @@ class Recovery:
                 self._observer("recovered", stored.ref, holder=holder, why=why)
             if recovered.wakeup is not None:
                 woken.append(recovered.wakeup)
-        publish_marked(self._jobs, self._publisher, woken)
+        publish_marked(self._store, self._publisher, woken)
         return moved
 
     def processes(self, holder: str) -> set[int]:

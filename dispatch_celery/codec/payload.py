@@ -45,7 +45,7 @@ class _Built(NamedTuple):
 class Codec:
     """One type to JSON and back."""
 
-    def __init__(self, annotation: Any, *, subject: str, limit: int, extras: Any = None) -> None:
+    def __init__(self, annotation: Any, *, subject: str, limit: int | None, extras: Any = None) -> None:
         self._annotation = annotation
         self._extras = extras
         self._subject = subject
@@ -63,8 +63,8 @@ class Codec:
         except (PydanticUserError, NameError) as error:
             raise ConfigurationError(f"{self._subject}: pydantic cannot read its annotations: {error}") from None
 
-    def encode(self, value: Any, *, strict: bool = True) -> bytes:
-        """Return ``value`` as JSON.
+    def encode(self, value: Any, *, strict: bool = True, limit: int | None = None) -> bytes:
+        """Return ``value`` as JSON, of at most ``limit`` bytes where the codec has no limit of its own.
 
         Raises:
             PayloadError: it does not fit its annotation, or is no JSON. Names the place.
@@ -81,7 +81,7 @@ class Codec:
             raise self._refused(error) from None
         except _UNWRITABLE as error:
             raise PayloadError(f"{self._subject} cannot be written as JSON: {_brief(error)}") from None
-        self._fits(data)
+        self._fits(data, limit)
         arrived = self.decode(data)
         if has_union and not alike(checked, arrived):
             raise PayloadError(
@@ -101,7 +101,7 @@ class Codec:
             data = to_json(without_secrets(value), bytes_mode="base64", inf_nan_mode="constants", round_trip=True)
         except _UNWRITABLE as error:
             raise PayloadError(f"{self._subject} cannot be written as JSON: {_brief(error)}") from None
-        self._fits(data)
+        self._fits(data, None)
         return self.encode(self.decode(data, strict=strict), strict=False)
 
     def decode(self, data: bytes, *, strict: bool = True) -> Any:
@@ -136,8 +136,9 @@ class Codec:
         except (ValueError, RecursionError) as error:
             raise PayloadError(f"{self._subject} is no JSON: {_brief(error)}") from None
 
-    def _fits(self, data: bytes) -> None:
-        if len(data) <= self._limit:
+    def _fits(self, data: bytes, given: int | None) -> None:
+        limit = given if self._limit is None else self._limit
+        if limit is None or len(data) <= limit:
             return
         largest = ""
         with suppress(*_UNWRITABLE):
@@ -145,7 +146,7 @@ class Codec:
             name = max(sizes, key=sizes.__getitem__)
             largest = f" (the largest part is {name!r} with {sizes[name]:,} bytes)"
         raise PayloadTooLarge(
-            f"{self._subject} takes {len(data):,} bytes{largest}; dispatch_max_payload is {self._limit:,}:"
+            f"{self._subject} takes {len(data):,} bytes{largest}; dispatch_max_payload is {limit:,}:"
             " store the data elsewhere and pass a reference"
         )
 

@@ -18,9 +18,12 @@ __all__ = ["Signature"]
 
 
 class Signature:
-    """A function's parameters: binds calls to one JSON object by name, and back to a call."""
+    """A function's parameters: binds calls to one JSON object by name, and back to a call.
 
-    def __init__(self, fn: Callable[..., Any], *, name: str, limit: int, skip: int = 0) -> None:
+    ``limit``: the largest arguments or result, in bytes; None: who encodes them says it.
+    """
+
+    def __init__(self, fn: Callable[..., Any], *, name: str, limit: int | None = None, skip: int = 0) -> None:
         self.name = name
         self._fn = fn
         self._limit = limit
@@ -37,6 +40,7 @@ class Signature:
         self._places = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self._required = frozenset(p.name for p in parameters if p.default is p.empty)
         self._known = frozenset(self._names)
+        self.defaults: dict[str, Any] = {p.name: p.default for p in parameters if p.default is not p.empty}
         self._is_plain = not self._open and not self._positional
 
     @cached_property

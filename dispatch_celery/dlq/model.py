@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from dispatch_celery.ids import DeadLetterId, JobId
-from dispatch_celery.jobs.model import Failure, Job
+from dispatch_celery.jobs.model import Job
+from dispatch_celery.work.model import Failure
 
 __all__ = ["DeadLetter", "DeadLetterKind"]
 

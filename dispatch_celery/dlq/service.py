@@ -14,16 +14,18 @@ from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.handle import JobHandle
-from dispatch_celery.jobs.model import JobRef, JobState, WakeUp
+from dispatch_celery.jobs.model import JobRef, JobState, NewJob
 from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.service import JobService
-from dispatch_celery.jobs.store import JobStore, NewJob
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.paging import Page, Pager
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.body import refuse_in_body
+from dispatch_celery.work.model import WakeUp
 
 __all__ = ["DeadLetterFilter", "DeadLetterService"]
 
@@ -143,6 +145,7 @@ class DeadLetterService:
             DeadLetterNotFound: there is none.
             StateConflict: it is a raw message, which has no job to replay.
         """
+        refuse_in_body("dispatch.dlq.replay()")
         if queue is not None:
             check_queue(queue)
         job_id = JobId.parse(id) if id.startswith("job_") else DeadLetterId.parse(id).job_id
@@ -176,6 +179,7 @@ class DeadLetterService:
 
     def replay_all(self, *, limit: int = _MANY, **filters: Any) -> builtins.list[JobHandle[Any]]:
         """Replay the jobs among the dead letters that pass, at most ``limit``, and were not replayed yet."""
+        refuse_in_body("dispatch.dlq.replay_all()")
         filters = {"kind": DeadLetterKind.JOB, "replayed": False, **filters}
         handles = []
         for letter in self._all(**filters):
@@ -190,6 +194,7 @@ class DeadLetterService:
         Raises:
             DeadLetterNotFound: there is none with this id.
         """
+        refuse_in_body("dispatch.dlq.purge()")
         letters = [self.get(id)] if id is not None else self._all(**filters)
         return sum(self._purge(letter) for letter in letters)
 

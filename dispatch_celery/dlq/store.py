@@ -9,14 +9,15 @@ from dispatch_celery.clock import from_ms
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.ids import DeadLetterId, JobId
-from dispatch_celery.jobs.model import Job
-from dispatch_celery.jobs.records import JobRecords, encode_spec
-from dispatch_celery.jobs.store import MARK_GRACE, Answer, NewJob
+from dispatch_celery.jobs.model import Job, NewJob
+from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.records import encode_spec
+from dispatch_celery.work.scripts import MARK_GRACE, Answer
 
 __all__ = ["DeadLetterStore", "shown"]
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from dispatch_celery.errors import Fenced, NotInJob, PayloadError, StoreUnavailable
+from dispatch_celery.errors import NotInJob
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.scope import Scope
+from dispatch_celery.work.progress import report_progress
 
 __all__ = ["JobContext", "current_job", "in_job"]
 
@@ -70,16 +71,9 @@ class JobContext:
         """
         if self.store is None:
             return
-        try:
-            text = json.dumps({"done": done, "total": total, "message": message[:500]}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise PayloadError(f"progress({done!r}, {total!r}): {error}") from None
-        try:
-            verdict = self.store.progress(self.id, self.claim, text).verdict
-        except StoreUnavailable:
-            return  # progress is for people: it must not use up an attempt
-        if verdict == "FENCED":
-            raise Fenced(f"{self.id} is no longer held under token {self.token}")
+        held = f"{self.id} is no longer held under token {self.token}"
+        send = partial(self.store.progress, self.id, self.claim)
+        report_progress(send, held=held, done=done, total=total, message=message)
 
     # -- the same on an event loop, written by .ci/make_twins.py
 

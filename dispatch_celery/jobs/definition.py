@@ -17,6 +17,7 @@ from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.options import JobOptions, check_duration, check_priority, check_queue
 from dispatch_celery.jobs.summary import Summary
 from dispatch_celery.retry import Retry
+from dispatch_celery.work.body import refuse_in_body
 
 __all__ = ["BoundJob", "Call", "Enqueuer", "JobDefinition", "named_call"]
 
@@ -95,6 +96,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Run the function here: a plain call."""
+        refuse_in_body("{0}()", "use wf.run_job({0}, ...), or wf.step with the function itself", self.__name__)
         return self.__wrapped__(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -205,6 +207,9 @@ class JobDefinition(Generic[P, R_co, C_co]):
         )
 
     def _enqueue(self, calls: list[Call[R_co]]) -> list[JobHandle[R_co]]:
+        refuse_in_body(
+            "{0}.enqueue()", "use wf.enqueue({0}, ...), or wf.run_job({0}, ...) to wait for its result", self.__name__
+        )
         return cast("list[JobHandle[R_co]]", self._enqueuer().enqueue_calls(calls))
 
 

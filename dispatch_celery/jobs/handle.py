@@ -3,65 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TypeVar
 
-from dispatch_celery.clock import Duration, to_ms
-from dispatch_celery.codec import Codec
+from dispatch_celery.clock import Duration
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import Job, JobState
+from dispatch_celery.work.handle import Handle
 
-__all__ = ["HandleVerbs", "JobHandle"]
+__all__ = ["JobHandle"]
 
 R_co = TypeVar("R_co", covariant=True)
 
 
-class HandleVerbs(Protocol):
-    """What a handle asks of the service."""
-
-    def state(self, job_id: JobId) -> JobState:
-        """Return the job's state now."""
-        ...
-
-    def get(self, job_id: JobId) -> Job:
-        """Return the job's record now."""
-        ...
-
-    def result_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:
-        """Return the job's result when it has one."""
-        ...
-
-    async def aresult_of(self, job_id: JobId, codec: Codec | None, timeout_ms: int | None) -> Any:
-        """Return the job's result when it has one, without holding the event loop."""
-        ...
-
-    def cancel(self, job_id: JobId, *, reason: str = "") -> JobState:
-        """Cancel the job."""
-        ...
-
-
-class JobHandle(Generic[R_co]):
+class JobHandle(Handle[JobId, JobState, Job, R_co]):
     """A job, from outside. Cheap: it holds an id and asks the server when asked."""
 
-    __slots__ = ("_codec", "_id", "_verbs")
-
-    def __init__(self, job_id: JobId, verbs: HandleVerbs, codec: Codec | None = None) -> None:
-        self._id = job_id
-        self._verbs = verbs
-        self._codec = codec
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self._id}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, JobHandle) and other.id == self._id
-
-    def __hash__(self) -> int:
-        return hash(self._id)
-
-    @property
-    def id(self) -> JobId:
-        """The job's id: text that can be stored anywhere."""
-        return self._id
+    __slots__ = ()
 
     def state(self) -> JobState:
         """Return the state now.
@@ -87,14 +44,7 @@ class JobHandle(Generic[R_co]):
             JobCancelled: it was cancelled.
             ResultTimeout: not in ``timeout`` seconds; the job goes on. None waits without end.
         """
-        value: R_co = self._verbs.result_of(self._id, self._codec, None if timeout is None else to_ms(timeout))
-        return value
-
-    async def aresult(self, *, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109 - the twin of result
-        """Do as ``result`` without holding the event loop, nor a thread while nothing happens."""
-        limit = None if timeout is None else to_ms(timeout)
-        value: R_co = await self._verbs.aresult_of(self._id, self._codec, limit)
-        return value
+        return self._result(timeout)
 
     def cancel(self, *, reason: str = "") -> JobState:
         """Cancel the job: at once if nobody holds it, else its worker is told. Returns the state it then has.

@@ -1,33 +1,20 @@
-"""How those who keep house move jobs on: due ones, ended ones, and those that nobody executes any more.
-
-Crashes and lost workers are counted apart: a job whose own process died may be the cause (``max_crashes``), one that
-merely shared a lost worker hardly is (``max_lost_workers``). The first recovery is at once; a crash after a crash
-waits 1, 2, 4, ... seconds, so that poison does not take the fleet down with it.
-"""
+"""How those who keep house move jobs on: due ones, ended ones, and those that nobody executes any more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from dispatch_celery.config import Settings
-from dispatch_celery.jobs.model import ENDED, Failure, WakeUp
+from dispatch_celery.jobs.model import ENDED
 from dispatch_celery.jobs.outcome import attempt_line
-from dispatch_celery.jobs.ports import Observer, Recovered
-from dispatch_celery.jobs.records import Stored, encode_failure
-from dispatch_celery.jobs.scripts import Answer
 from dispatch_celery.jobs.store import JobStore
+from dispatch_celery.work.keeping import pause_after_crash, why_poison
+from dispatch_celery.work.model import Failure, WakeUp
+from dispatch_celery.work.ports import Observer, Recovered
+from dispatch_celery.work.records import Stored, encode_failure
+from dispatch_celery.work.scripts import Answer, woken_by
 
-__all__ = ["JobKeeping", "pause_after_crash"]
-
-_LONGEST_PAUSE: Final = 60_000
-
-
-def pause_after_crash(counter: str, crashes: int) -> int:
-    """Return how many ms work waits that has crashed ``crashes`` times before: first nothing, then 1, 2, 4 ... s."""
-    if counter != "crashes" or crashes == 0:
-        return 0
-    return int(min(1_000 * 2 ** (crashes - 1), _LONGEST_PAUSE))
+__all__ = ["JobKeeping"]
 
 
 class JobKeeping:
@@ -66,27 +53,25 @@ class JobKeeping:
 
     def recover(self, stored: Stored, *, counter: str, why: str) -> Recovered:
         """Make a job ready again, set it aside for a while, or end it, as its counts and its cancel flag say."""
-        answer = self._move(stored, counter, why)
-        ends = bool(stored.cancel) or self._is_poison(stored, counter)
+        poison = why_poison(stored, self._settings, counter=counter, why=why)
+        answer = self._move(stored, counter, why, poison)
+        ends = bool(stored.cancel or poison)
         if answer.verdict == "CANCELLING":
             answer, ends = self._cancelled(stored, why), True
         wakeup = None
         if answer.verdict == "DONE" and not ends and pause_after_crash(counter, stored.crashes) == 0:
             wakeup = WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1)
+        for woken in woken_by(stored.ref, answer):
+            wakeup = woken
         return Recovered(moved=answer.recorded, ended=ends, wakeup=wakeup)
 
-    def _is_poison(self, stored: Stored, counter: str) -> bool:
-        limits = {"crashes": self._settings.max_crashes, "lost_workers": self._settings.max_lost_workers}
-        return counter in limits and int(getattr(stored, counter)) + 1 >= limits[counter]
-
-    def _move(self, stored: Stored, counter: str, why: str) -> Answer:
+    def _move(self, stored: Stored, counter: str, why: str, poison: str) -> Answer:
         if stored.cancel:
             return self._cancelled(stored, why)
         line = _line(stored, counter, why)
         held = {"holder": stored.holder, "token": stored.token}
-        if self._is_poison(stored, counter):
-            count = int(getattr(stored, counter)) + 1
-            message = f"{why}: {count} {counter.replace('_', ' ')} in all, so the job is not tried again"
+        if poison:
+            message = f"{poison}, so the job is not tried again"
             failure = Failure(type="dispatch_celery.errors.WorkerCrashed", message=message)
             reason = "crashed" if counter == "crashes" else "lost with its workers"
             answer = self._store.fail(

@@ -1,4 +1,4 @@
-"""What a job is: its states, the moves between them, its record and its attempts.
+"""What a job is: its states, the moves between them, its record and its attempts; what is written, what is claimed.
 
 ::
 
@@ -15,18 +15,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from dispatch_celery.ids import JobId, TypedId
+from dispatch_celery.ids import JobId
 from dispatch_celery.scope import Scope
+from dispatch_celery.work.model import Failure, WorkRef
+from dispatch_celery.work.records import Stored
 
-__all__ = ["ENDED", "SCHEMA", "TRANSITIONS", "Attempt", "Failure", "Job", "JobRef", "JobState", "WakeUp", "WorkRef"]
-
-SCHEMA: Final = 1
-"""The version of what is stored; a reader refuses a newer one by name instead of guessing."""
+__all__ = ["ENDED", "TRANSITIONS", "Attempt", "Claim", "Job", "JobRef", "JobState", "NewJob"]
 
 
 class JobState(StrEnum):
@@ -64,58 +63,10 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkRef:
-    """What never changes about a piece of work, a job or a run: enough to find every key that names it."""
-
-    id: TypedId
-    name: str
-    queue: str
-    priority: int = 0
-    scope: str = ""
-    idempotency_key: str = ""
-    version: int = 0
-    """Of a run, the version of its workflow."""
-
-    @property
-    def known_as(self) -> str:
-        """What a worker registers that can execute it: a job's name; a workflow's name and version."""
-        return f"{self.name}@{self.version}" if self.version else self.name
-
-    @property
-    def lane(self) -> str:
-        """Where it waits when it is ready."""
-        return f"{self.queue}:{self.priority}"
-
-    @property
-    def kind(self) -> str:
-        """What the names of its indexes begin with: nothing for a job, ``run-`` for a run."""
-        return "" if self.id[:3] == JobId.prefix else f"{self.id[:3]}-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRef(WorkRef):
     """What never changes about a job."""
 
     id: JobId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WakeUp:
-    """A message to publish: this job or run is ready for the ``wake``-th time."""
-
-    ref: WorkRef
-    wake: str
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    attempt: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why an attempt or a job ended: plain data, never a pickled exception."""
-
-    type: str
-    message: str
-    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,3 +119,48 @@ class Job:
     def ended(self) -> bool:
         """Whether nothing will happen to it any more by itself."""
         return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job about to be written. ``payload`` is JSON, and ``spec`` becomes JSON, that the server never reads."""
+
+    ref: JobRef
+    spec: Mapping[str, Any]
+    payload: bytes
+    delay: int | None = None
+    run_at: int | None = None
+    expires: int | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a worker was given: the right to end this job, and all it needs to run it."""
+
+    id: str
+    holder: str
+    token: str
+    claimed_at: int
+    payload: bytes
+    spec: bytes
+    attempts: int
+    crashes: int
+    lost_workers: int
+    snoozes: int
+
+    @classmethod
+    def of(cls, stored: Stored) -> Claim:
+        """Return the claim under which a record says that it runs."""
+        return cls(
+            id=stored.ref.id,
+            holder=stored.holder,
+            token=stored.token,
+            claimed_at=0,
+            payload=b"",
+            spec=b"",
+            attempts=stored.attempts,
+            crashes=stored.crashes,
+            lost_workers=stored.lost_workers,
+            snoozes=0,
+        )

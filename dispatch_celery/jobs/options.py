@@ -28,6 +28,8 @@ class JobOptions:
     retry: Retry | None = None
     timeout: Duration | None = None
     headers: dict[str, Any] = field(default_factory=dict)
+    detached: bool = False
+    """Of a child run: whether it goes on when its parent is cancelled or fails."""
 
     def __post_init__(self) -> None:
         if self.delay is not None and self.run_at is not None:

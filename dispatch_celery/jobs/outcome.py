@@ -25,8 +25,8 @@ from typing import Any, Final, Protocol
 
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.errors import PayloadError
-from dispatch_celery.jobs.model import Failure
 from dispatch_celery.retry import MAX_DELAY
+from dispatch_celery.work.model import Failure
 
 __all__ = [
     "Cancel",

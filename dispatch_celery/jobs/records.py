@@ -1,65 +1,26 @@
-"""Reads stored records: as values for people (``Job``), and as what maintenance needs (``Stored``)."""
+"""Reads stored jobs as values for people: the record, and its attempts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
-
 from dispatch_celery.clock import from_ms
-from dispatch_celery.errors import DispatchError, PayloadError
-from dispatch_celery.ids import JobId, RunId
-from dispatch_celery.jobs.model import SCHEMA, Attempt, Failure, Job, JobRef, JobState, WorkRef
+from dispatch_celery.ids import JobId
+from dispatch_celery.jobs.model import Attempt, Job, JobRef, JobState
 from dispatch_celery.scope import Scope
-from dispatch_celery.store.client import Store
-from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask_all, pairs, text
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import Failure, WorkRef
+from dispatch_celery.work.records import WorkRecords, decode_failure, decode_spec, make_ref
 
-__all__ = ["JobRecords", "Stored", "decode_failure", "encode_failure", "encode_spec"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """The part of a job's or run's record that decides where it may go next."""
-
-    ref: WorkRef
-    state: str
-    spec: Mapping[str, Any]
-    wake: str = ""
-    token: str = ""
-    holder: str = ""
-    pid: int = 0
-    attempts: int = 0
-    crashes: int = 0
-    lost_workers: int = 0
-    publishes: int = 0
-    cancel: str = ""
-    finished_at: int = 0
-    replayed_as: str = ""
+__all__ = ["JobRecords"]
 
 
-_FIELDS = (
-    "state", "name", "lane", "spec", "wake", "token", "holder", "pid", "attempts", "crashes", "lost_workers",
-    "publishes", "cancel", "finished_at", "replayed_as",
-)  # fmt: skip
-
-
-class JobRecords:
-    """Reads of one partition. Never decides anything: a state read here may be old when it is used."""
-
-    def __init__(self, store: Store, keys: Keys) -> None:
-        self._store = store
-        self._keys = keys
-
-    def stored(self, ids: Sequence[str]) -> list[Stored | None]:
-        """Return what is needed to move each of these jobs, in one trip; None where there is no record."""
-        calls = [Call.command("HMGET", self._keys.record(job_id), *_FIELDS) for job_id in ids]
-        return [_stored(job_id, reply) for job_id, reply in zip(ids, ask_all(self._store, calls), strict=True)]
+class JobRecords(WorkRecords):
+    """Reads of one partition, jobs whole. What it reads of a job for those who move it is named by a ``JobRef``."""
 
     def jobs(self, ids: Sequence[str]) -> list[Job | None]:
         """Return whole records, in one trip; None where there is none."""
@@ -72,99 +33,15 @@ class JobRecords:
         """Return the record that stored fields make."""
         return _job(job_id, fields)
 
-    def raw(self, job_id: str) -> dict[str, bytes]:
-        """Return every field of one record as it is stored; empty where there is none."""
-        (reply,) = ask_all(self._store, [Call.command("HGETALL", self._keys.record(job_id))])
-        return pairs(reply)
-
-
-def _work_ref(work_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> WorkRef:
-    if work_id[:3] == JobId.prefix:
-        return _ref(work_id, name, lane, spec)
-    queue, _, priority = lane.rpartition(":")
-    return WorkRef(
-        id=RunId(work_id),
-        name=name,
-        queue=queue,
-        priority=int(priority),
-        scope=spec.get("scope", ""),
-        idempotency_key=spec.get("idempotency_key", ""),
-        version=int(spec.get("version", 0)),
-    )
-
-
-def _ref(job_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> JobRef:
-    queue, _, priority = lane.rpartition(":")
-    return JobRef(
-        id=JobId(job_id),
-        name=name,
-        queue=queue,
-        priority=int(priority),
-        scope=spec.get("scope", ""),
-        idempotency_key=spec.get("idempotency_key", ""),
-    )
-
-
-def encode_spec(spec: Mapping[str, Any]) -> bytes:
-    """Return what a job was enqueued with, beside its arguments, as JSON.
-
-    Raises:
-        PayloadError: a header or a part of a canvas is no JSON.
-    """
-    try:
-        return to_json(spec)
-    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
-        raise PayloadError(f"the job's headers or canvas cannot be written as JSON: {error}") from None
-
-
-def _spec(job_id: str, data: bytes | None) -> Mapping[str, Any]:
-    spec: Mapping[str, Any] = json.loads(data or b"{}")
-    if spec.get("schema", SCHEMA) > SCHEMA:
-        raise DispatchError(
-            f"the record of {job_id} has schema {spec['schema']}, this release reads {SCHEMA}: upgrade this process"
-        )
-    return spec
-
-
-def _stored(job_id: str, reply: Sequence[bytes | None]) -> Stored | None:
-    fields = dict(zip(_FIELDS, reply, strict=True))
-    if fields["state"] is None:
-        return None
-    spec = _spec(job_id, fields["spec"])
-    return Stored(
-        ref=_work_ref(job_id, text(fields["name"]), text(fields["lane"]), spec),
-        state=text(fields["state"]),
-        spec=spec,
-        wake=text(fields["wake"]),
-        token=text(fields["token"]),
-        holder=text(fields["holder"]),
-        pid=int(fields["pid"] or 0),
-        attempts=int(fields["attempts"] or 0),
-        crashes=int(fields["crashes"] or 0),
-        lost_workers=int(fields["lost_workers"] or 0),
-        publishes=int(fields["publishes"] or 0),
-        cancel=text(fields["cancel"]),
-        finished_at=int(fields["finished_at"] or 0),
-        replayed_as=text(fields["replayed_as"]),
-    )
-
-
-def encode_failure(failure: Failure) -> str:
-    """Return a failure as JSON text."""
-    return json.dumps({"type": failure.type, "message": failure.message, "traceback": failure.traceback})
-
-
-def decode_failure(data: bytes | None) -> Failure | None:
-    """Return a stored failure."""
-    if not data:
-        return None
-    value = json.loads(data)
-    return Failure(type=value["type"], message=value["message"], traceback=value.get("traceback", ""))
+    def _ref(self, work_id: str, name: str, lane: str, spec: Mapping[str, Any]) -> WorkRef:
+        if work_id[:3] == JobId.prefix:
+            return make_ref(JobRef, JobId(work_id), name, lane, spec)
+        return super()._ref(work_id, name, lane, spec)
 
 
 def _job(job_id: str, fields: Mapping[str, bytes]) -> Job:
-    spec = _spec(job_id, fields.get("spec"))
-    ref = _ref(job_id, text(fields.get("name")), text(fields.get("lane")), spec)
+    spec = decode_spec(job_id, fields.get("spec"))
+    ref = make_ref(JobRef, JobId(job_id), text(fields.get("name")), text(fields.get("lane")), spec)
 
     def moment(name: str) -> datetime | None:
         return from_ms(int(float(fields[name]))) if name in fields else None

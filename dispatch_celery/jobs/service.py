@@ -13,14 +13,18 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.definition import Call, JobDefinition
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.listing import JobFilter, JobListing
-from dispatch_celery.jobs.model import ENDED, Job, JobState, WakeUp
-from dispatch_celery.jobs.ports import Observer
-from dispatch_celery.jobs.records import JobRecords, Stored
+from dispatch_celery.jobs.model import ENDED, Job, JobState
+from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.waiting import Results, not_found
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.retry import Retry
 from dispatch_celery.store.paging import Page
+from dispatch_celery.work.body import IN_A_STEP, refuse_in_body
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.ports import Observer
+from dispatch_celery.work.records import Stored
+from dispatch_celery.work.scripts import woken_by
 
 __all__ = ["JobService"]
 
@@ -113,6 +117,7 @@ class JobService:
 
     def cancel(self, job_id: JobId | str, *, reason: str = "") -> JobState:
         """Cancel a job; see ``JobHandle.cancel``."""
+        refuse_in_body("dispatch.jobs.cancel()", "use wf.cancel(promise) for what this run has sent, else " + IN_A_STEP)
         job_id = JobId.parse(job_id)
         reason = reason or "cancelled by request"
         for stored in self._until_settled(job_id):
@@ -123,8 +128,11 @@ class JobService:
             if stored.state == JobState.RUNNING:
                 if self._store.flag(stored.ref, stored.holder, reason).verdict == "ASKED":
                     return JobState.RUNNING
-            elif self._store.cancel(stored.ref, stored.state, reason).verdict == "DONE":
+                continue
+            answer = self._store.cancel(stored.ref, stored.state, reason)
+            if answer.verdict == "DONE":
                 self._observer("cancelled", stored.ref)
+                self._writer.publish(woken_by(stored.ref, answer))
                 return JobState.CANCELLED
         raise _restless(job_id)
 
@@ -134,6 +142,7 @@ class JobService:
         Raises:
             StateConflict: it has not failed.
         """
+        refuse_in_body("dispatch.jobs.retry()")
         job_id = JobId.parse(job_id)
         for stored in self._until_settled(job_id):
             if stored.state != JobState.FAILED:
@@ -152,6 +161,7 @@ class JobService:
         Raises:
             JobAlreadyComplete: it has ended.
         """
+        refuse_in_body("dispatch.jobs.run_now()")
         job_id = JobId.parse(job_id)
         for stored in self._until_settled(job_id):
             if stored.state in ENDED:

@@ -14,6 +14,7 @@ signal                 keyword arguments                     Celery's own signal
 ``worker_joined``      ``worker``                            ``worker_ready``
 ``worker_lost``        ``worker``                            (none)
 ``leader_changed``     ``leader``                            (none)
+``event_published``    ``event name key``                    (none)
 =====================  ====================================  =====================================
 
 The sender is the job's name, or the worker's id. Each is sent once, from the recorded transition, in the
@@ -28,6 +29,7 @@ from celery.utils.dispatch import Signal
 
 __all__ = [
     "SIGNALS",
+    "event_published",
     "job_cancelled",
     "job_completed",
     "job_dead_lettered",
@@ -56,6 +58,7 @@ job_cancelled: Final = _signal("job_cancelled", "job")
 job_recovered: Final = _signal("job_recovered", "job", "holder", "why")
 worker_joined: Final = _signal("worker_joined", "worker")
 worker_lost: Final = _signal("worker_lost", "worker")
+event_published: Final = _signal("event_published", "event", "name", "key")
 leader_changed: Final = _signal("leader_changed", "leader")
 
 SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
@@ -70,5 +73,6 @@ SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "worker_joined": (worker_joined, ("worker",)),
     "worker_lost": (worker_lost, ("worker",)),
     "leader_changed": (leader_changed, ("leader",)),
+    "event_published": (event_published, ("event", "name", "key")),
 }
 """Moments, as transitions report them, to their signal and the facts it carries."""

@@ -1,4 +1,4 @@
-"""One typed method per script of ``lua/jobs``: what callers and workers may do to a job.
+"""One typed method per script of ``lua/jobs`` that only jobs know: what callers and workers may do to one.
 
 A method that ends a claim takes the claim's token and answers with an ``Answer``: ``DONE``, ``REPEATED`` (the
 same outcome was recorded before: as good as done), ``FENCED`` (somebody else decides about this job now), or
@@ -12,17 +12,19 @@ from itertools import groupby
 from typing import Any
 
 from dispatch_celery.errors import DispatchError
-from dispatch_celery.jobs.model import JobState, WorkRef
-from dispatch_celery.jobs.records import encode_spec
-from dispatch_celery.jobs.scripts import MARK_GRACE, Answer, Claim, JobScripts, NewJob
+from dispatch_celery.jobs.model import ENDED, Claim, JobState, NewJob
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.records import encode_spec
+from dispatch_celery.work.scripts import MARK_GRACE, Answer
+from dispatch_celery.work.store import WorkStore
 
-__all__ = ["MARK_GRACE", "Answer", "Claim", "JobStore", "NewJob"]
+__all__ = ["JobStore"]
 
 
-class JobStore(JobScripts):
-    """The scripts of one partition, typed."""
+class JobStore(WorkStore):
+    """The scripts of jobs in one partition, typed."""
 
     # -- callers
 
@@ -84,15 +86,6 @@ class JobStore(JobScripts):
             rest=rest,
         )
 
-    def clearing(self, published: Sequence[tuple[str, str]]) -> Call:
-        """Return the command that says of wake-ups, by id and number, that they have been published."""
-        return Call.command("ZREM", self._keys.marks, *(f"{job_id}:{wake}" for job_id, wake in published))
-
-    def clear_marks(self, published: Sequence[tuple[str, str]]) -> None:
-        """Say of wake-ups that they have been published."""
-        if published:
-            ask(self.port, self.clearing(published))
-
     def cancel(self, ref: WorkRef, expected: str, reason: str) -> Answer:
         """Cancel a job that nobody holds, if it is still in the state the caller saw."""
         keys = self._move_keys(ref, expected, JobState.CANCELLED)
@@ -102,16 +95,7 @@ class JobStore(JobScripts):
             "reason": reason,
             "retain": self._retain(JobState.CANCELLED),
         }
-        return self._answer(Call.of("jobs/cancel", keys, arguments))
-
-    def flag(self, ref: WorkRef, holder: str, reason: str) -> Answer:
-        """Ask the holder of a running job to cancel it."""
-        keys = {
-            "record": self._keys.record(ref.id),
-            "held": self._keys.held(holder),
-            "worker": self._keys.worker(holder),
-        }
-        return self._answer(Call.of("jobs/flag", keys, {"id": ref.id, "holder": holder, "reason": reason}))
+        return self._answer(Call.of("jobs/cancel", keys, arguments, more_keys=self._parent_keys(ref)))
 
     def reopen(self, ref: WorkRef) -> Answer:
         """Make a failed job ready again under the same id."""
@@ -161,7 +145,8 @@ class JobStore(JobScripts):
         self, script: str, ref: WorkRef, target: JobState, holder: str, token: str, **arguments: Word
     ) -> Answer:
         keys = {**self._move_keys(ref, JobState.RUNNING, target), "held": self._keys.held(holder)}
-        return self._answer(Call.of(script, keys, {**self._common(ref), "token": token, **arguments}))
+        parent = self._parent_keys(ref) if target in ENDED else []
+        return self._answer(Call.of(script, keys, {**self._common(ref), "token": token, **arguments}, more_keys=parent))
 
     def complete(self, ref: WorkRef, *, holder: str, token: str, result: bytes) -> Answer:
         """Record that a held job has completed."""
@@ -219,24 +204,7 @@ class JobStore(JobScripts):
         }
         return self._settle("jobs/obey", ref, JobState.CANCELLED, holder, token, **words_)
 
-    def progress(self, job_id: str, token: str, progress: str) -> Answer:
-        """Record how far a held job has come."""
-        return self._answer(
-            Call.of("jobs/progress", {"record": self._keys.record(job_id)}, {"token": token, "progress": progress})
-        )
-
-    def unhold(self, job_id: str, holder: str, holding: str) -> Answer:
-        """Drop a holding whose job is not held under it any more."""
-        keys = {"record": self._keys.record(job_id), "held": self._keys.held(holder)}
-        return self._answer(Call.of("jobs/unhold", keys, {"id": job_id, "holding": holding}))
-
     # -- wake-ups
-
-    def due(self, ordered: str, limit: int) -> tuple[int | None, list[str]]:
-        """Return what is due in one of the sets ordered by time, and the ms until the next is (None: nothing waits)."""
-        call = Call.of("jobs/due", {"set": ordered}, {"now": self._time.word, "limit": limit})
-        now, after, *members = words(ask(self.port, call))
-        return (int(float(after)) - int(now) if after else None), members
 
     def promote(self, jobs: Sequence[tuple[WorkRef, str]], *, term: str = "", force: bool = False) -> list[Answer]:
         """Make due jobs ready, each if it is still in the state the caller saw."""
@@ -250,26 +218,10 @@ class JobStore(JobScripts):
         ]
         return [Answer(*words(reply)) for reply in ask_all(self.port, calls)]
 
-    def rewake(self, ref: WorkRef, published: str, *, term: str = "") -> Answer:
-        """Mark a ready job for another publication, if nothing has happened to it since."""
-        keys = self._move_keys(ref, JobState.PENDING, JobState.PENDING)
-        return self._answer(Call.of("jobs/rewake", keys, {**self._common(ref), "published": published, "term": term}))
-
     def rearm(self, ref: WorkRef, *, term: str = "") -> Answer:
         """Give a job that waits for its time the timer it has lost."""
         keys = {"record": self._keys.record(ref.id), "timers": self._keys.timers, "leader": self._keys.leader}
         return self._answer(Call.of("jobs/rearm", keys, {"now": self._time.word, "id": ref.id, "term": term}))
-
-    def give_back(self, ref: WorkRef, *, pause: int) -> Answer:
-        """Delay the wake-up of a job whose name this worker does not know."""
-        keys = {**self._move_keys(ref, JobState.PENDING, JobState.PENDING), "known": self._keys.known}
-        arguments = {
-            **self._common(ref),
-            "name": ref.known_as,
-            "pause": pause,
-            "grace": self._settings.unknown_grace,
-        }
-        return self._answer(Call.of("jobs/giveback", keys, arguments))
 
     def abandon(self, ref: WorkRef, *, error: str, reason: str) -> Answer:
         """Dead-letter a ready job that no live worker can run."""
@@ -280,19 +232,15 @@ class JobStore(JobScripts):
             "reason": reason,
             "retain": self._retain(JobState.FAILED),
         }
-        return self._answer(Call.of("jobs/abandon", keys, arguments))
+        return self._answer(Call.of("jobs/abandon", keys, arguments, more_keys=self._parent_keys(ref)))
 
-    def tidy(self, lane: str) -> None:
-        """Forget a lane that holds nothing."""
-        ask(
-            self.port,
-            Call.of("jobs/tidy", {"lane": self._keys.lane(lane), "lanes": self._keys.lanes}, {"lane": lane}),
-        )
-
-    def unbury(self, dead_letter_id: str) -> bool:
-        """Delete a raw dead letter; return whether there was one."""
-        keys = {"raw": self._keys.raw(dead_letter_id), "dead": self._keys.dead, "expiry": self._keys.expiry}
-        return self._answer(Call.of("dlq/unbury", keys, {"id": dead_letter_id})).verdict == "DONE"
+    def _retain(self, state: JobState) -> int:
+        settings = self._settings
+        return {
+            JobState.COMPLETED: settings.retain_completed,
+            JobState.CANCELLED: settings.retain_cancelled,
+            JobState.FAILED: settings.retain_failed,
+        }[state]
 
 
 def _is_plain(job: NewJob) -> bool:

@@ -12,11 +12,12 @@ from dispatch_celery.errors import DispatchError, IdempotencyConflict, StoreUnav
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.catalogue import Catalogue
 from dispatch_celery.jobs.definition import Call
-from dispatch_celery.jobs.model import SCHEMA, JobRef, JobState, WakeUp
+from dispatch_celery.jobs.model import JobRef, JobState, NewJob
 from dispatch_celery.jobs.options import StoredRetry
-from dispatch_celery.jobs.ports import Observer, Publisher
-from dispatch_celery.jobs.store import JobStore, NewJob
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.scope import current_scope
+from dispatch_celery.work.model import SCHEMA, WakeUp
+from dispatch_celery.work.ports import Observer, Publisher
 
 __all__ = ["JobWriter"]
 
@@ -118,7 +119,7 @@ class JobWriter:
         }
         riders = self._publisher.riders(list(at_once.values()))
         if riders:
-            riders.append(self._store.clearing([(job_id, "1") for job_id in at_once]))
+            riders.append(self._store.unmarking([(job_id, "1") for job_id in at_once]))
         ids: list[JobId] = []
         published: list[WakeUp] = []
         unpublished: list[WakeUp] = []

@@ -1,70 +1,23 @@
-"""What the scripts of jobs share: the keys a move touches, the arguments most of them take, and their answers."""
+"""What the scripts of jobs and runs share: the keys a move touches, the arguments most of them take, their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from dispatch_celery.config import Settings
-from dispatch_celery.jobs.model import JobRef, JobState, WorkRef
-from dispatch_celery.jobs.records import Stored
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, words
-from dispatch_celery.store.scripts import Call, Word
+from dispatch_celery.store.scripts import PARENT_KEYS, Call, Word
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.model import WakeUp, WorkRef
 
-__all__ = ["MARK_GRACE", "Answer", "Claim", "JobScripts", "NewJob"]
+__all__ = ["MARK_GRACE", "Answer", "WorkScripts", "woken_by"]
 
 MARK_GRACE: Final = 1_000
 """Milliseconds after which a ready mark that its publisher did not clear is swept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job about to be written. ``payload`` is JSON, and ``spec`` becomes JSON, that the server never reads."""
-
-    ref: JobRef
-    spec: Mapping[str, Any]
-    payload: bytes
-    delay: int | None = None
-    run_at: int | None = None
-    expires: int | None = None
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What a worker was given: the right to end this job, and all it needs to run it."""
-
-    id: str
-    holder: str
-    token: str
-    claimed_at: int
-    payload: bytes
-    spec: bytes
-    attempts: int
-    crashes: int
-    lost_workers: int
-    snoozes: int
-
-    @classmethod
-    def of(cls, stored: Stored) -> Claim:
-        """Return the claim under which a record says that it runs."""
-        return cls(
-            id=stored.ref.id,
-            holder=stored.holder,
-            token=stored.token,
-            claimed_at=0,
-            payload=b"",
-            spec=b"",
-            attempts=stored.attempts,
-            crashes=stored.crashes,
-            lost_workers=stored.lost_workers,
-            snoozes=0,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +26,8 @@ class Answer:
 
     verdict: str
     detail: str = ""
+    woken: str = ""
+    """The number of the wake-up of the run it belongs to, where that run is ready now."""
 
     @property
     def recorded(self) -> bool:
@@ -80,7 +35,14 @@ class Answer:
         return self.verdict in ("DONE", "REPEATED")
 
 
-class JobScripts:
+def woken_by(ref: WorkRef, answer: Answer) -> list[WakeUp]:
+    """Return the wake-up, to be published, of the run that something belonged to which has ended."""
+    if ref.parent is None or not answer.woken:
+        return []
+    return [WakeUp(ref=ref.parent.ref, wake=answer.woken)]
+
+
+class WorkScripts:
     """The ground of the typed stores of one partition."""
 
     def __init__(self, store: Store, keys: Keys, settings: Settings, time: ServerTime) -> None:
@@ -130,16 +92,27 @@ class JobScripts:
             "scoped": "1" if ref.scope else "",
             "keyed": "1" if ref.idempotency_key else "",
             "retain_key": settings.retain_key,
+            "parent": "" if ref.parent is None else ref.parent.id,
+            "parent_at": "" if ref.parent is None else ref.parent.at,
         }
 
-    def _retain(self, state: JobState) -> int:
-        settings = self._settings
-        return {
-            JobState.COMPLETED: settings.retain_completed,
-            JobState.CANCELLED: settings.retain_cancelled,
-            JobState.FAILED: settings.retain_failed,
-        }[state]
+    def _parent_keys(self, ref: WorkRef) -> list[str]:
+        """Return the keys of the run that something belongs to, as a script's ``*parent``."""
+        if ref.parent is None:
+            return []
+        keys, run = self._keys, ref.parent
+        named = {
+            **self._shared_keys("waiting", "pending", run.name, run.lane, "", run.ref.kind),
+            "record": keys.record(run.id),
+            "promises": keys.promises(run.id),
+            "waits": keys.waits(run.id),
+            "undos": keys.undos(run.id),
+            "open": keys.open_undos(run.id),
+        }
+        return [named[name] for name in PARENT_KEYS]
 
     def _answer(self, call: Call) -> Answer:
         reply = words(ask(self.port, call))
+        if reply[0] == "DONE" and len(reply) == 3:
+            return Answer(*reply)
         return Answer(reply[0], reply[-1] if len(reply) > 1 else "")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatch_celery.errors import StoreUnavailable
-from dispatch_celery.jobs.model import JobState, WakeUp
-from dispatch_celery.jobs.ports import Keeping, Publisher
-from dispatch_celery.jobs.records import JobRecords, Stored
-from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import PENDING, WakeUp
+from dispatch_celery.work.ports import Keeping, Publisher
+from dispatch_celery.work.records import Stored, WorkRecords
+from dispatch_celery.work.store import WorkStore
 
 __all__ = ["Duty", "House", "Marks", "Retention", "Revival", "Timers", "WakeUps", "publish_marked"]
 
@@ -30,7 +30,7 @@ IDLE: Final = 60_000
 """Milliseconds until a duty with nothing in sight looks again; the leader's pulse calls it earlier when there is."""
 
 
-def publish_marked(store: JobStore, publisher: Publisher, wakeups: Sequence[WakeUp]) -> None:
+def publish_marked(store: WorkStore, publisher: Publisher, wakeups: Sequence[WakeUp]) -> None:
     """Publish wake-ups, then clear their marks: a crash in between publishes again, never not at all."""
     if wakeups:
         publisher.publish(wakeups)
@@ -41,8 +41,8 @@ def publish_marked(store: JobStore, publisher: Publisher, wakeups: Sequence[Wake
 class House:
     """What every duty works with, on connections of the leader's own. ``term`` tells the one it reigns in."""
 
-    jobs: JobStore
-    records: JobRecords
+    store: WorkStore
+    records: WorkRecords
     keys: Keys
     publisher: Publisher
     kinds: Mapping[str, Keeping]
@@ -53,7 +53,7 @@ class Duty:
     """The ground of a duty."""
 
     def __init__(self, house: House) -> None:
-        self._store = house.jobs
+        self._store = house.store
         self._records = house.records
         self._keys = house.keys
         self._publisher = house.publisher
@@ -70,9 +70,9 @@ class Timers(Duty):
         """Promote one batch of what is due."""
         after, ids = self._store.due(self._keys.timers, BATCH)
         found = self._records.stored(ids)
-        for job_id, stored in zip(ids, found, strict=True):
+        for work_id, stored in zip(ids, found, strict=True):
             if stored is None:
-                ask(self._store.port, Call.command("ZREM", self._keys.timers, job_id))
+                ask(self._store.port, Call.command("ZREM", self._keys.timers, work_id))
         ready: list[WakeUp] = []
         for kind, keeping in self._kinds.items():
             due = [stored for stored in found if stored is not None and stored.ref.kind == kind]
@@ -92,13 +92,13 @@ class Marks(Duty):
         """Sweep one batch of marks whose grace is over."""
         after, members = self._store.due(self._keys.marks, BATCH)
         pairs = [(member.rpartition(":")[0], member.rpartition(":")[2]) for member in members]
-        found = self._records.stored([job_id for job_id, _ in pairs])
+        found = self._records.stored([work_id for work_id, _ in pairs])
         ready: list[WakeUp] = []
         stale: list[tuple[str, str]] = []
-        for (job_id, wake), stored in zip(pairs, found, strict=True):
-            # A job is ready for the n-th time once only, so a mark of another time can never become true again.
-            if stored is None or stored.state != JobState.PENDING or stored.wake != wake:
-                stale.append((job_id, wake))
+        for (work_id, wake), stored in zip(pairs, found, strict=True):
+            # Work is ready for the n-th time once only, so a mark of another time can never become true again.
+            if stored is None or stored.state != PENDING or stored.wake != wake:
+                stale.append((work_id, wake))
             else:
                 ready.append(WakeUp(ref=stored.ref, wake=wake, spec=stored.spec, attempt=stored.attempts + 1))
         self._store.clear_marks(stale)
@@ -109,10 +109,10 @@ class Marks(Duty):
 
 
 class WakeUps(Duty):
-    """Finds ready jobs whose message seems lost, and publishes them again, ever more rarely per job.
+    """Finds ready work whose message seems lost, and publishes it again, ever more rarely for each.
 
-    Two signs of a loss. The queue is empty, and yet a job published some time ago waits (its message may also
-    sit in a worker's prefetch: a doubled wake-up is harmless). Or the queue has messages, and a job that was
+    Two signs of a loss. The queue is empty, and yet something published some time ago waits (its message may
+    also sit in a worker's prefetch: a doubled wake-up is harmless). Or the queue has messages, and something that was
     published *later* has been taken meanwhile: queues are first in, first out, so this one was overtaken.
     A long queue that moves is no sign, so a backlog does not multiply itself.
     """
@@ -150,11 +150,11 @@ class WakeUps(Duty):
         patience = self.EMPTY_AFTER if waiting == 0 else self.OVERTAKEN_AFTER
         now = self._clock()
         late = [
-            (job_id, at)
-            for job_id, at in entries[: self._OLDEST]
+            (work_id, at)
+            for work_id, at in entries[: self._OLDEST]
             if now - at >= patience and (waiting == 0 or at < overtaken_by)
         ]
-        found = self._records.stored([job_id for job_id, _ in late])
+        found = self._records.stored([work_id for work_id, _ in late])
         again: list[WakeUp] = []
         for (_, at), stored in zip(late, found, strict=True):
             if stored is None or now - at < min(patience * 2**stored.publishes, self.LONGEST):
@@ -176,21 +176,21 @@ class WakeUps(Duty):
         calls = [Call.command("ZRANGE", key, 0, self._OLDEST - 1, "WITHSCORES")]
         calls += [Call.command("ZRANGE", key, rank, rank, "WITHSCORES") for rank in ranks]
         flat = [part for reply in ask_all(self._store.port, calls) for part in reply]
-        return [(text(job_id), int(float(at))) for job_id, at in zip(flat[::2], flat[1::2], strict=True)]
+        return [(text(work_id), int(float(at))) for work_id, at in zip(flat[::2], flat[1::2], strict=True)]
 
     def _overtaken_by(self, lane: str, entries: Sequence[tuple[str, int]]) -> int:
-        """Return the latest publication among the jobs that were seen here before and have been taken since."""
+        """Return the latest publication among what was seen here before and has been taken since."""
         current = dict(entries)
         before = self._seen.get(lane, {})
         self._seen[lane] = current
-        gone = {job_id: at for job_id, at in before.items() if job_id not in current}
+        gone = {work_id: at for work_id, at in before.items() if work_id not in current}
         still = self._records.stored(list(gone))
-        taken = [gone[job_id] for job_id, stored in zip(gone, still, strict=True) if not _waits(stored)]
+        taken = [gone[work_id] for work_id, stored in zip(gone, still, strict=True) if not _waits(stored)]
         return max(taken, default=0)
 
 
 def _waits(stored: Stored | None) -> bool:
-    return stored is not None and stored.state == JobState.PENDING
+    return stored is not None and stored.state == PENDING
 
 
 class Retention(Duty):
@@ -204,10 +204,10 @@ class Retention(Duty):
         raw = [name for name in ids if name.startswith("dlq_")]
         for name in raw:
             self._store.unbury(name)
-        jobs = [name for name in ids if not name.startswith("dlq_")]
-        for job_id, stored in zip(jobs, self._records.stored(jobs), strict=True):
+        records = [name for name in ids if not name.startswith("dlq_")]
+        for work_id, stored in zip(records, self._records.stored(records), strict=True):
             if stored is None or not self._kinds[stored.ref.kind].expired(stored, term=self._term()):
-                ask(self._store.port, Call.command("ZREM", self._keys.expiry, job_id))
+                ask(self._store.port, Call.command("ZREM", self._keys.expiry, work_id))
         if len(ids) == BATCH:
             return 0
         return IDLE if after is None else after

@@ -1,4 +1,4 @@
-"""What jobs need of the floors above, as small protocols: a way to publish, and a seat in a worker."""
+"""What work needs of the floors above, as small protocols: a kind's moves, a way to publish, a seat in a worker."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dispatch_celery.jobs.model import WakeUp, WorkRef
-from dispatch_celery.jobs.records import Stored
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import WakeUp, WorkRef
+from dispatch_celery.work.records import Stored
 
 __all__ = ["Keeping", "Observer", "Publisher", "Recovered", "Seat"]
 
