@@ -86,6 +86,11 @@ class Settings(BaseModel):
     retain_completed: Milliseconds = Field(86_400_000, ge=0, description="How long a completed job is kept.")
     retain_cancelled: Milliseconds = Field(86_400_000, ge=0, description="How long a cancelled job is kept.")
     retain_failed: Milliseconds = Field(30 * 86_400_000, ge=0, description="How long a dead letter is kept.")
+    retain_events: Milliseconds = Field(7 * 86_400_000, ge=1, description="How long an event can be found.")
+    max_events: int = Field(100_000, ge=1, description="How many events a topic holds; more are refused.")
+    max_inbox: int = Field(
+        10_000, ge=1, description="How many events one run is sent under one name; more are refused."
+    )
     retain_key: Milliseconds = Field(86_400_000, ge=0, description="The least time an idempotency key is kept.")
 
     transport: bool = Field(True, description="Install the hardened Redis transport for this process.")

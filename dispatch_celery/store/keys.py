@@ -30,6 +30,10 @@ key, after ``{<namespace>:0}:``         type       holds
 ``worker:<incarnation>``                hash       who a worker is; also the channel it listens on
 ``held:<incarnation>``                  hash       job id to ``<pid> <token>``: what a worker holds
 ``leader``                              hash       the leader's incarnation, term and lease
+``topic:<digest>``                      zset       the events of a topic, by place; their records are ``evt:<id>``
+``waiters:<digest>``                    hash       ``<run> <identity>`` that waits at a topic, to what names the run
+``events``                              zset       every event that can be found, by time
+``fanout``                              zset       ``<topic> <event>`` whose waiters are to be told, by when
 ``server``                              hash       the server's ``run_id`` when it was last reconciled
 ``journal``                             stream     one entry per transition, capped; off unless ``dispatch_journal``
 ======================================  =========  ==============================================================
@@ -84,6 +88,14 @@ class Keys:
     def open_undos(self, run_id: str) -> str:
         """Return which of them are still to be done, should the run not complete."""
         return f"{self.record(run_id)}:open"
+
+    def topic(self, digest: str) -> str:
+        """Return the events of a topic."""
+        return f"{self.tag}topic:{digest}"
+
+    def waiters(self, digest: str) -> str:
+        """Return who waits at a topic."""
+        return f"{self.tag}waiters:{digest}"
 
     def lane(self, lane: str) -> str:
         """Return the ready ids of ``<queue>:<priority>``."""
@@ -163,6 +175,16 @@ class Keys:
     def leader(self) -> str:
         """The leader."""
         return self._fixed("leader")
+
+    @cached_property
+    def events(self) -> str:
+        """Every event that can be found."""
+        return self._fixed("events")
+
+    @cached_property
+    def fanout(self) -> str:
+        """Topics whose waiters are to be told."""
+        return self._fixed("fanout")
 
     @cached_property
     def server(self) -> str:

@@ -13,7 +13,7 @@ A script opens with a header that tests hold against the code::
 
 Scripts are called by content hash, so two releases can work side by side. Names in KEYS and ARGV become
 fields of two tables, so the body reads ``K.record`` and ``A.now``. A ``*list`` of keys begins at ``MORE``, one of
-arguments at ``REST``.
+arguments at ``REST``. ``*parent`` becomes the table ``P``, where it is given: the keys of the run a job belongs to.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ from hashlib import sha1
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-__all__ = ["HEADER_FIELDS", "Call", "Script", "Word", "all_scripts", "load"]
+__all__ = ["HEADER_FIELDS", "PARENT_KEYS", "Call", "Script", "Word", "all_scripts", "load"]
 
 Word = str | bytes | int
 
 HEADER_FIELDS = ("PURPOSE", "KEYS", "ARGV", "RETURNS", "ERRORS", "TRANSITIONS", "COST", "INCLUDE")
+PARENT_KEYS = (
+    "record", "promises", "waits", "undos", "open", "from_state", "from_name", "to_state", "to_name", "lane", "lanes",
+    "marks", "journal",
+)  # fmt: skip
+"""What ``*parent`` among the keys of a script holds: those of the run that a job or run belongs to, or nothing."""
 _LISTS = ("KEYS", "ARGV", "ERRORS", "TRANSITIONS", "INCLUDE")
 _FIELD = re.compile(r"^-- ([A-Z]+)\s+(.*)$")
 _CONTINUED = re.compile(r"^--\s{2,}(\S.*)$")
@@ -162,5 +167,8 @@ def _prelude(header: dict[str, str]) -> str:
     more = f"local MORE = {len(keys) + 1}\n" if len(keys) < len(_names(header["KEYS"])) else ""
     named_keys = ", ".join(f"{name} = KEYS[{n}]" for n, name in enumerate(keys, 1))
     named_arguments = ", ".join(f"{name} = ARGV[{n}]" for n, name in enumerate(arguments, 1))
+    if "*parent" in _names(header["KEYS"]):
+        named_parent = ", ".join(f"{name} = KEYS[MORE + {n}]" for n, name in enumerate(PARENT_KEYS))
+        more += f"local P = KEYS[MORE] and {{{named_parent}}}\n"
     rest = f"local REST = {len(arguments) + 1}\n" if len(arguments) < len(_names(header["ARGV"])) else ""
     return f"local K = {{{named_keys}}}\nlocal A = {{{named_arguments}}}\n{more}{rest}"

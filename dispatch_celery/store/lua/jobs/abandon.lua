@@ -1,11 +1,11 @@
 -- PURPOSE  Dead-letters a ready job that no live worker can run; a worker that can reopens it.
--- KEYS     record from_state from_name to_state to_name lane marks dead unknown expiry idempotency journal
--- ARGV     now journal id error reason keyed retain retain_key
--- RETURNS  DONE now | STATE state
+-- KEYS     record from_state from_name to_state to_name lane marks dead unknown expiry idempotency journal *parent
+-- ARGV     now journal id error reason keyed retain retain_key grace parent parent_at
+-- RETURNS  DONE now wake (of the run it belongs to, or empty) | STATE state
 -- ERRORS   none
 -- TRANSITIONS pending>failed
 -- COST     O(log n)
--- INCLUDE  clock journal move unready retain
+-- INCLUDE  clock journal move unready retain entry ready wake strike ended join
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
 if seen[1] ~= 'pending' then return {'STATE', seen[1] or 'missing'} end
@@ -16,4 +16,4 @@ if A.reason == 'unknown' then redis.call('ZADD', K.unknown, now, A.id) end
 retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'failed')
 journal('dispatch.job.failed', A.id, 'pending', 'failed', '')
-return {'DONE', string.format('%.0f', now)}
+return {'DONE', string.format('%.0f', now), join('failed', ended('failed', A.error), now, false)}

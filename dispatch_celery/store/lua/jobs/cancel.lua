@@ -1,12 +1,12 @@
 -- PURPOSE  Cancels a job that nobody holds, at once.
--- KEYS     record from_state from_name to_state to_name lane marks timers expiry idempotency journal
--- ARGV     now journal id expected reason keyed retain retain_key
+-- KEYS     record from_state from_name to_state to_name lane marks timers expiry idempotency journal *parent
+-- ARGV     now journal id expected reason keyed retain retain_key grace parent parent_at
 --          expected: the state the caller saw; from_state and from_name belong to it.
--- RETURNS  DONE now | STATE state | MISSING
+-- RETURNS  DONE now wake (of the run it belongs to, or empty) | STATE state | MISSING
 -- ERRORS   none
 -- TRANSITIONS scheduled>cancelled pending>cancelled retrying>cancelled
 -- COST     O(log n)
--- INCLUDE  clock journal move unready retain
+-- INCLUDE  clock journal move unready retain entry ready wake strike ended join
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
 if not seen[1] then return {'MISSING'} end
@@ -20,4 +20,4 @@ redis.call('HDEL', K.record, 'due_at')
 retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'cancelled')
 journal('dispatch.job.cancelled', A.id, A.expected, 'cancelled', '')
-return {'DONE', string.format('%.0f', now)}
+return {'DONE', string.format('%.0f', now), join('cancelled', ended('cancelled', A.reason), now, false)}

@@ -1,12 +1,12 @@
 -- PURPOSE  Records that a held job has failed for good: a dead letter from the same moment on.
--- KEYS     record from_state from_name to_state to_name held dead expiry idempotency journal
--- ARGV     now journal id token error reason counter attempt keyed retain retain_key
+-- KEYS     record from_state from_name to_state to_name held dead expiry idempotency journal *parent
+-- ARGV     now journal id token error reason counter attempt keyed retain retain_key grace parent parent_at
 --          counter: attempts, crashes or lost_workers; error, attempt: as in retry.
--- RETURNS  DONE now | REPEATED state | FENCED state | CANCELLING
+-- RETURNS  DONE now wake (of the run it belongs to, or empty) | REPEATED state | FENCED state | CANCELLING
 -- ERRORS   none
 -- TRANSITIONS running>failed
 -- COST     O(log n)
--- INCLUDE  clock journal guard move close history retain
+-- INCLUDE  clock journal guard move close history retain entry ready wake strike ended join
 local now = clock(A.now)
 local refusal, created, cancel = guard(A.token, 'failed')
 if refusal then return refusal end
@@ -18,4 +18,4 @@ redis.call('ZADD', K.dead, now, A.id)
 retain_record(A.id, now, tonumber(created), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'failed')
 journal('dispatch.job.failed', A.id, 'running', 'failed', A.token)
-return {'DONE', string.format('%.0f', now)}
+return {'DONE', string.format('%.0f', now), join('failed', ended('failed', A.error), now, false)}

@@ -2,14 +2,14 @@
 -- KEYS     record held worker
 -- ARGV     id holder reason
 --          holder: the incarnation the caller saw; held and worker belong to it.
--- RETURNS  ASKED | STATE state holder | UNDOING (a run that is being undone is not disturbed)
+-- RETURNS  ASKED | STATE state holder | UNDOING outcome (a run that is being undone is not disturbed)
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(1)
 -- INCLUDE  none
 local seen = redis.call('HMGET', K.record, 'state', 'holder', 'token', 'undoing')
 if seen[1] ~= 'running' or seen[2] ~= A.holder then return {'STATE', seen[1] or 'missing', seen[2] or ''} end
-if seen[4] then return {'UNDOING'} end
+if seen[4] then return {'UNDOING', seen[4]} end
 redis.call('HDEL', K.held, '')  -- a removal first: a full server then accepts the rest
 redis.call('HSETNX', K.record, 'cancel', A.reason)
 local holding = redis.call('HGET', K.held, A.id)

@@ -1,4 +1,4 @@
--- PURPOSE  Records how far a held job has come.
+-- PURPOSE  Records how far held work has come: a job, or the step of a run.
 -- KEYS     record
 -- ARGV     token progress
 -- RETURNS  DONE | FENCED state

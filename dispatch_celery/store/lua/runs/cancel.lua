@@ -1,12 +1,12 @@
 -- PURPOSE  Cancels a run that nobody holds, and that has nothing to undo, or is to leave it as it is.
--- KEYS     record from_state from_name to_state to_name lane marks waits due open timers unknown expiry idempotency journal
--- ARGV     now journal id expected reason discard keyed retain retain_key
+-- KEYS     record from_state from_name to_state to_name lane marks waits due open timers unknown expiry idempotency journal *parent
+-- ARGV     now journal id expected reason discard keyed retain retain_key grace parent parent_at
 --          expected: the state the caller saw; from_state and from_name belong to it. discard: 1 to leave the effects.
--- RETURNS  DONE now | OPEN undoing (what it did is to be undone first; empty while it goes forward) | STATE state | MISSING
+-- RETURNS  DONE now wake (of the run it belongs to, or empty) | OPEN undoing (what it did is to be undone first; empty while it goes forward) | STATE state | MISSING
 -- ERRORS   none
 -- TRANSITIONS pending>cancelled waiting>cancelled parked>cancelled
 -- COST     O(log n)
--- INCLUDE  clock journal move unready retain
+-- INCLUDE  clock journal move unready retain entry ready wake strike ended join
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake', 'undoing')
 if not seen[1] then return {'MISSING'} end
@@ -22,4 +22,4 @@ move(A.id, 'cancelled', seen[2], 'reason', A.reason, 'finished_at', now)
 retain_record(A.id, now, tonumber(seen[2]), tonumber(A.retain), tonumber(A.retain_key))
 redis.call('PUBLISH', K.record, 'cancelled')
 journal('dispatch.run.cancelled', A.id, A.expected, 'cancelled', '')
-return {'DONE', string.format('%.0f', now)}
+return {'DONE', string.format('%.0f', now), join('cancelled', ended('cancelled', A.reason), now, false)}

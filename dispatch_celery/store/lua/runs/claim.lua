@@ -30,7 +30,7 @@ unready(A.id, seen[6])
 move(A.id, 'running', seen[7], 'token', token, 'token_number', number, 'holder', A.holder, 'pid', A.pid,
   'worker', A.holder, 'started_at', now)
 redis.call('HSETNX', K.record, 'first_at', now)
-redis.call('HDEL', K.record, 'unknown_since', 'publishes')
+redis.call('HDEL', K.record, 'unknown_since', 'publishes', 'nudged')
 redis.call('HSET', K.held, A.id, A.pid .. ' ' .. token)
 journal(seen[16] and 'dispatch.run.resumed' or 'dispatch.run.started', A.id, 'pending', 'running', token)
 return claimed(token, string.format('%.0f', now))

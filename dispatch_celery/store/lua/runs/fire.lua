@@ -7,7 +7,7 @@
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS waiting>pending
 -- COST     O(limit log n)
--- INCLUDE  clock journal term entry move ready wake arm
+-- INCLUDE  clock journal term entry move ready wake strike arm
 local now = clock(A.now)
 local lost = reigns(A.term)
 if lost then return lost end
@@ -35,7 +35,11 @@ for _, what in ipairs(due) do
       local seq = redis.call('HINCRBY', K.record, 'seq', 1)
       redis.call('HSET', K.promises, what, entry(status == 'sleeping' and 'value' or 'timeout', seq, now, rest))
     end
-    if redis.call('SISMEMBER', K.waits, what) == 1 then woken = true end
+    if status == 'retrying' then
+      woken = woken or redis.call('SISMEMBER', K.waits, what) == 1
+    elseif strike(what, false) then
+      woken = true
+    end
   end
 end
 arm(A.id)

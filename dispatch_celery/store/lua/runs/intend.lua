@@ -11,11 +11,9 @@ local now = clock(A.now)
 local refusal = hold(A.token, A.revision, A.op)
 if refusal then return refusal end
 local seq = redis.call('HINCRBY', K.record, 'seq', 1)
-if not redis.call('HGET', K.undos, A.identity) then
-  redis.call('HSET', K.undos, A.identity, entry('open', seq, now, A.rest))
-  redis.call('ZADD', K.open, seq, A.identity)
-  journal('dispatch.run.intended', A.id, '', A.identity, A.token)
-end
+redis.call('HSET', K.undos, A.identity, entry('open', seq, now, A.rest))
+redis.call('ZADD', K.open, seq, A.identity)
 if A.promise ~= '' then redis.call('HSET', K.promises, A.identity, entry('value', seq, now, A.promise)) end
 redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)
+journal('dispatch.run.intended', A.id, '', A.identity, A.token)
 return {'DONE', string.format('%.0f', seq), string.format('%.0f', now)}

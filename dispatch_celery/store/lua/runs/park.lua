@@ -11,7 +11,7 @@ local seen = redis.call('HMGET', K.record, 'state', 'token', 'closed', 'created_
 if seen[3] == A.token .. ' ' .. A.op and seen[1] == 'parked' then return {'REPEATED', seen[1]} end
 if seen[1] ~= 'running' or seen[2] ~= A.token then return {'FENCED', seen[1] or 'missing'} end
 redis.call('HDEL', K.held, A.id)
-redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op')
+redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op', 'progress')
 move(A.id, 'parked', seen[4], 'closed', A.token .. ' ' .. A.op, 'reason', A.reason, 'detail', A.detail,
   'parked_at', now)
 redis.call('PUBLISH', K.record, 'parked')

@@ -12,7 +12,7 @@ local seen = redis.call('HMGET', K.record, 'state', 'token', 'closed', 'created_
 if seen[3] == A.token .. ' ' .. A.op and seen[1] ~= 'running' then return {'REPEATED', seen[5] or ''} end
 if seen[1] ~= 'running' or seen[2] ~= A.token then return {'FENCED', seen[1] or 'missing'} end
 redis.call('HDEL', K.held, A.id)
-redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op')
+redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op', 'progress')
 if A.counter ~= '' then redis.call('HINCRBY', K.record, A.counter, 1) end
 local event = A.counter == '' and 'dispatch.run.released' or 'dispatch.run.recovered'
 if tonumber(A.pause) > 0 then

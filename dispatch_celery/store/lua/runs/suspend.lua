@@ -1,8 +1,9 @@
 -- PURPOSE  Registers what a run waits for, and lets its worker go, unless some of it is there already.
 -- KEYS     record from_state from_name to_state to_name held promises waits due timers journal
--- ARGV     now journal id token revision op *awaited
+-- ARGV     now journal id token revision op enough fast *awaited
+--          enough: it is woken when so few are left; fast: 1 to wake it at the first that failed, too.
 --          awaited: identity, status (sleeping, awaiting, retrying or open), delay in ms or empty, rest; in turn.
--- RETURNS  DONE | REPEATED state | READY identity entry ... | CANCELLING reason | FENCED state
+-- RETURNS  DONE | REPEATED state | READY identity entry ... (or nothing: it is to look again) | CANCELLING reason | FENCED state
 -- ERRORS   none
 -- TRANSITIONS running>waiting
 -- COST     O(m log n) for m promises
@@ -11,11 +12,11 @@ local now = clock(A.now)
 local refusal = hold(A.token, A.revision, A.op)
 if refusal and refusal[1] ~= 'REPEATED' then return refusal end
 if refusal and refusal[2] ~= 'running' then return refusal end
-local seen = redis.call('HMGET', K.record, 'created_at', 'cancel')
+local seen = redis.call('HMGET', K.record, 'created_at', 'cancel', 'undoing', 'nudged')
 local again = refusal ~= nil
-if seen[2] and not again then return {'CANCELLING', seen[2]} end
+if seen[2] and not seen[3] and not again then return {'CANCELLING', seen[2]} end
 local ready = {'READY'}
-local open = {}
+local open, failed = {}, false
 for at = REST, #ARGV, 4 do
   local identity, status, delay = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local before = redis.call('HGET', K.promises, identity)
@@ -23,25 +24,30 @@ for at = REST, #ARGV, 4 do
   if word == 'value' or word == 'error' or word == 'timeout' then
     ready[#ready + 1] = identity
     ready[#ready + 1] = before
+    failed = failed or word == 'error'
   else
     open[#open + 1] = identity
     if not again and (not before or word ~= status or status == 'retrying') then
       local due = delay ~= '' and now + tonumber(delay) or 0
       redis.call('HSET', K.promises, identity, entry(status, 0, due, ARGV[at + 3]))
       if delay ~= '' then redis.call('ZADD', K.due, due, identity) end
+    elseif not again and status == 'awaiting' then
+      -- It waits on: its due time stays, how far it has looked may have changed.
+      redis.call('HSET', K.promises, identity, entry(status, 0, tonumber(string.match(before, '^%a+ %S+ (%S+)')), ARGV[at + 3]))
     end
   end
 end
-if #ready > 1 or #open == 0 then
+if seen[4] or #open <= tonumber(A.enough) or (failed and A.fast == '1') then
+  redis.call('HDEL', K.record, 'nudged')
   redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)
   arm(A.id)
   return ready
 end
 redis.call('HDEL', K.held, A.id)
-redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op')
+redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op', 'progress')
 for _, identity in ipairs(open) do redis.call('SADD', K.waits, identity) end
 move(A.id, 'waiting', seen[1], 'revision', tonumber(A.revision) + 1,
-  'closed', A.token .. ' ' .. A.op, 'waiting_since', now)
+  'closed', A.token .. ' ' .. A.op, 'waiting_since', now, 'enough', A.enough, 'fast', A.fast)
 arm(A.id)
 journal('dispatch.run.waiting', A.id, 'running', 'waiting', A.token)
 return {'DONE'}

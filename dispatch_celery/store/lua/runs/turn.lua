@@ -2,7 +2,7 @@
 -- KEYS     record from_state from_name to_state to_name lane lanes marks waits due open timers unknown journal
 -- ARGV     now journal id lane expected reason grace
 --          expected: the state the caller saw; from_state and from_name belong to it.
--- RETURNS  READY wake (empty where it was ready already) | UNDOING | EMPTY (nothing is to be undone) | STATE state
+-- RETURNS  READY wake (empty where it was ready already) | UNDOING outcome | EMPTY (nothing is to be undone) | STATE state
 -- ERRORS   none
 -- TRANSITIONS waiting>pending parked>pending
 -- COST     O(log n)
@@ -12,13 +12,13 @@ local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'undoing')
 if seen[1] ~= A.expected or (seen[1] ~= 'pending' and seen[1] ~= 'waiting' and seen[1] ~= 'parked') then
   return {'STATE', seen[1] or 'missing'}
 end
-if seen[3] then return {'UNDOING'} end
+if seen[3] then return {'UNDOING', seen[3]} end
 if redis.call('ZCARD', K.open) == 0 then return {'EMPTY'} end
 redis.call('DEL', K.waits, K.due)
 redis.call('ZREM', K.timers, A.id)
 redis.call('ZREM', K.unknown, A.id)
 redis.call('HDEL', K.record, 'detail', 'parked_at', 'crashes', 'lost_workers', 'unknown_since')
-redis.call('HSET', K.record, 'undoing', 'cancelled', 'undoing_since', now, 'reason', A.reason)
+redis.call('HSET', K.record, 'undoing', 'cancelled', 'undoing_since', now, 'reason', A.reason, 'undoing_for', A.reason)
 journal('dispatch.run.compensating', A.id, '', 'cancelled', '')
 if seen[1] == 'pending' then return {'READY', ''} end
 move(A.id, 'pending', seen[2])

@@ -6,15 +6,16 @@
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(log n) in the undos of the run
--- INCLUDE  clock journal hold entry
+-- INCLUDE  clock journal hold entry relieve
 local now = clock(A.now)
 local refusal = hold(A.token, A.revision, A.op)
 if refusal then return refusal end
 local place = redis.call('ZSCORE', K.open, A.identity)
 if not place then return {'CONFLICT'} end
+relieve(K.open)
 if A.status == 'undone' then
   redis.call('ZREM', K.open, A.identity)
-  redis.call('HDEL', K.record, 'crashes')
+  redis.call('HDEL', K.record, 'crashes', 'progress')
 end
 redis.call('HSET', K.undos, A.identity, entry(A.status, place, now, A.rest))
 redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)

@@ -1,0 +1,20 @@
+-- PURPOSE  Lets a run that has completed undo what it did, and end as cancelled then.
+-- KEYS     record from_state from_name to_state to_name lane lanes marks open expiry journal
+-- ARGV     now journal id lane reason grace
+-- RETURNS  READY wake | EMPTY (nothing of it can be undone) | STATE state
+-- ERRORS   none
+-- TRANSITIONS completed>pending
+-- COST     O(log n)
+-- INCLUDE  clock journal move ready
+local now = clock(A.now)
+local seen = redis.call('HMGET', K.record, 'state', 'created_at')
+if seen[1] ~= 'completed' then return {'STATE', seen[1] or 'missing'} end
+if redis.call('ZCARD', K.open) == 0 then return {'EMPTY'} end
+redis.call('ZREM', K.expiry, A.id)
+redis.call('HDEL', K.record, 'finished_at', 'closed')
+redis.call('HSET', K.record, 'undoing', 'cancelled', 'undoing_since', now, 'reason', A.reason, 'undoing_for', A.reason)
+move(A.id, 'pending', seen[2])
+journal('dispatch.run.compensating', A.id, '', 'cancelled', '')
+local wake = make_ready(A.id, A.lane, now, tonumber(A.grace))
+journal('dispatch.run.ready', A.id, 'completed', 'pending', '')
+return {'READY', wake}
