@@ -28,9 +28,15 @@ TWINS = {
         "list",
         "count",
         "cancel",
+        "compensate",
+        "retry_undo",
+        "skip_undo",
+        "publish",
         "resume",
     ),
-    ("workflows/handle.py", "RunHandle"): ("state", "info", "cancel"),
+    ("workflows/steps.py", "StepContext"): ("progress",),
+    ("workflows/handle.py", "RunHandle"): ("state", "info", "cancel", "publish"),
+    ("events/service.py", "EventService"): ("publish", "publish_to", "get", "list"),
     ("cluster/service.py", "WorkerService"): ("list", "get", "leader"),
 }
 

@@ -38,40 +38,44 @@ from dispatch_celery.errors import (
     WorkflowMisuse,
     WorkflowNotFound,
 )
+from dispatch_celery.events.model import Event, Received
 from dispatch_celery.extensions.base import Extension
 from dispatch_celery.ids import CronId, DeadLetterId, EventId, JobId, RunId, WorkerId
 from dispatch_celery.jobs.context import JobContext, current_job
 from dispatch_celery.jobs.definition import BoundJob, Call
 from dispatch_celery.jobs.handle import JobHandle
-from dispatch_celery.jobs.model import Attempt, Failure, Job, JobRef, JobState
+from dispatch_celery.jobs.model import Attempt, Job, JobRef, JobState
 from dispatch_celery.jobs.outcome import Cancel, Fail, RetryAfter, Snooze
 from dispatch_celery.jobs.summary import Secret
-from dispatch_celery.middleware.base import Middleware
+from dispatch_celery.middleware.base import ExecutionContext, Middleware
 from dispatch_celery.retry import Backoff, Constant, Exponential, Linear, Retry
 from dispatch_celery.scope import Scope, current_scope, scope
 from dispatch_celery.store.paging import Page
+from dispatch_celery.work.model import Failure
 from dispatch_celery.worker.shared import shared_job
 from dispatch_celery.worker.task import Job as JobDefinition
 from dispatch_celery.worker.task import JobDecorator
+from dispatch_celery.workflows.async_context import AsyncWorkflow
 from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import BoundWorkflow, RunCall, WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
+from dispatch_celery.workflows.members import Outcome, SyncPromise
 from dispatch_celery.workflows.model import Promise, Run, RunRef, RunState
 from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
 from dispatch_celery.workflows.steps import StepContext, current_step
 
 __all__ = [
-    "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "Call", "Cancel", "ConfigurationError",
-    "Constant", "CronId", "CronNotFound", "DeadLetter", "DeadLetterId", "DeadLetterKind",
-    "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration", "EventId", "EventNotFound", "Exponential",
-    "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete",
-    "JobCancelled", "JobContext", "JobDecorator", "JobDefinition", "JobFailed", "JobHandle", "JobId",
-    "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout", "LeadershipLost", "Linear",
-    "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Page", "PayloadError", "PayloadTooLarge",
-    "Promise", "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed",
-    "RunHandle", "RunId", "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret",
-    "Settings", "Snooze", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended",
-    "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition",
-    "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope",
-    "shared_job",
+    "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "Call", "Cancel",
+    "ConfigurationError", "Constant", "CronId", "CronNotFound", "DeadLetter", "DeadLetterId", "DeadLetterKind",
+    "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration", "Event", "EventId", "EventNotFound",
+    "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict", "InvalidId",
+    "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator", "JobDefinition", "JobFailed",
+    "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout", "LeadershipLost",
+    "Linear", "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Outcome", "Page", "PayloadError",
+    "PayloadTooLarge", "Promise", "Received", "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall",
+    "RunCancelled", "RunFailed", "RunHandle", "RunId", "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState",
+    "Scope", "Secret", "Settings", "Snooze", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable",
+    "Suspended", "SyncPromise", "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow",
+    "WorkflowDefinition", "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "current_step",
+    "scope", "shared_job",
 ]  # fmt: skip

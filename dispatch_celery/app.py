@@ -12,11 +12,14 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
 from celery import Celery
+from typing_extensions import TypeForm
 
 from dispatch_celery.clock import Duration
 from dispatch_celery.cluster.service import Stats, WorkerService
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.service import DeadLetterService
+from dispatch_celery.events.model import Event
+from dispatch_celery.events.service import EventService
 from dispatch_celery.extensions.base import Extension
 from dispatch_celery.jobs.definition import Call, named_call
 from dispatch_celery.jobs.handle import JobHandle
@@ -26,13 +29,15 @@ from dispatch_celery.parts import Parts
 from dispatch_celery.retry import Retry
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call as StoreCall
+from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.worker.backend import install_backend
 from dispatch_celery.worker.bootsteps import install_steps
 from dispatch_celery.worker.broker import install_transport
 from dispatch_celery.worker.checks import Finding, check_celery, check_server
 from dispatch_celery.worker.guard import guard_step
 from dispatch_celery.worker.task import Job, JobDecorator
-from dispatch_celery.workflows.context import Workflow, WorkflowDecorator
+from dispatch_celery.workflows.async_context import AsyncWorkflow, WorkflowDecorator
+from dispatch_celery.workflows.context import Workflow
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.service import RunService
@@ -44,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Dispatch:
@@ -119,6 +125,10 @@ class Dispatch:
         return StepDefinition(fn) if fn is not None else lambda function: StepDefinition(function, **options)
 
     @overload
+    def workflow(
+        self, fn: Callable[Concatenate[AsyncWorkflow, P], Coroutine[Any, Any, R]], /
+    ) -> WorkflowDefinition[P, R]: ...
+    @overload
     def workflow(self, fn: Callable[Concatenate[Workflow, P], R], /) -> WorkflowDefinition[P, R]: ...
     @overload
     def workflow(
@@ -138,7 +148,7 @@ class Dispatch:
         return lambda function: self._parts.declarations.declare_workflow(function, dict(options))
 
     def add_middleware(self, middleware: Middleware) -> None:
-        """Wrap every execution in a callable ``(context, call_next)``, inside of those added before."""
+        """Wrap every attempt of a job or step in a callable ``(context, call_next)``, inside of those added before."""
         self._parts.middleware.add(middleware)
 
     def add_extension(self, extension: Extension) -> None:
@@ -156,6 +166,15 @@ class Dispatch:
     def settings(self) -> Settings:
         """Every setting, read and validated once."""
         return self._parts.settings
+
+    def event(self, name: str, payload: TypeForm[T], /) -> Event[T]:
+        """Declare an event, a topic that runs wait at: its name, and the type of what is published under it."""
+        return Event(name, payload)
+
+    @property
+    def events(self) -> EventService:
+        """The verbs of events: publish, get, list."""
+        return self._parts.events
 
     @property
     def jobs(self) -> JobService:
@@ -181,6 +200,7 @@ class Dispatch:
 
     def enqueue(self, name: str, /, **arguments: Any) -> JobHandle[Any]:
         """Store one durable job by name. One this app declares is checked; others, only its worker can."""
+        refuse_in_body("dispatch.enqueue({0!r})", "use wf.enqueue or wf.run_job of a @dispatch.remote({0!r})", name)
         call = named_call(name, arguments, self._parts.registry.declared(name), enqueuer=lambda: self._parts.enqueuer)
         return self._parts.enqueuer.enqueue_calls([call])[0]
 
@@ -190,6 +210,7 @@ class Dispatch:
 
     def enqueue_many(self, calls: Iterable[Call[Any]], /) -> list[JobHandle[Any]]:
         """Store many jobs of any kind in bounded batches; return their handles in order."""
+        refuse_in_body("dispatch.enqueue_many()", "use wf.map(job, items), or wf.gather(job.bind(...), ...)")
         return self._parts.enqueuer.enqueue_calls(list(calls))
 
     # -- health

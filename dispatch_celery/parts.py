@@ -12,6 +12,8 @@ from dispatch_celery.codec import Codec
 from dispatch_celery.config import Settings, load_settings
 from dispatch_celery.dlq.service import DeadLetterService
 from dispatch_celery.dlq.store import DeadLetterStore
+from dispatch_celery.events.service import EventService
+from dispatch_celery.events.store import EventStore
 from dispatch_celery.extensions.registry import ExtensionRegistry
 from dispatch_celery.jobs.catalogue import Catalogue
 from dispatch_celery.jobs.definition import Enqueuer
@@ -30,6 +32,7 @@ from dispatch_celery.store.listener import Listener
 from dispatch_celery.store.servertime import ServerTime
 from dispatch_celery.worker.broker import Wiring, wire
 from dispatch_celery.worker.declaring import Declarations
+from dispatch_celery.worker.fleet import WorkerFleet
 from dispatch_celery.worker.handlers import Handlers
 from dispatch_celery.worker.publisher import BrokerPublisher
 from dispatch_celery.worker.runtime import Runtime
@@ -156,6 +159,7 @@ class Parts:
             records=RunRecords(self.store, self.keys),
             registry=self.workflows,
             publisher=self.publisher,
+            events=self.events,
             ends=RunEnds(self.records, self.keys, self.listener, codec_of),
             observer=self.observer,
             default_queue=self.app.conf.task_default_queue,
@@ -211,6 +215,33 @@ class Parts:
             app=self.app,
             writer=self.writer,
             dead_letters=self.dlq,
+            fleet=self.fleet,
+            events=self.events,
+        )
+
+    @cached_property
+    def events(self) -> EventService:
+        """The verbs of events."""
+        return EventService(
+            store=EventStore(self.store, self.keys, self.settings, self.time),
+            work=self.job_store,
+            keys=self.keys,
+            publisher=self.publisher,
+            nudge=lambda runs: RunStore(self.store, self.keys, self.settings, self.time).nudge(runs),
+            observer=self.observer,
+            max_payload=self.settings.max_payload,
+        )
+
+    @cached_property
+    def fleet(self) -> WorkerFleet:
+        """What runs send jobs and child runs through."""
+        return WorkerFleet(
+            writer=self.writer,
+            jobs=self.jobs,
+            runs=self.runs,
+            store=self.job_store,
+            publisher=self.publisher,
+            observer=self.observer,
         )
 
     def close(self) -> None:

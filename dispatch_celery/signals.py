@@ -1,6 +1,7 @@
 """Every signal of the product, to import from one place; ``jobs`` and ``workflows.signals`` say what each carries."""
 
 from dispatch_celery.jobs.signals import (
+    event_published,
     job_cancelled,
     job_completed,
     job_dead_lettered,
@@ -29,6 +30,7 @@ from dispatch_celery.workflows.signals import (
 )
 
 __all__ = [
+    "event_published",
     "job_cancelled",
     "job_completed",
     "job_dead_lettered",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from dispatch_celery.ids import EventId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.workflows.model import RunRef
 
@@ -78,6 +79,9 @@ class Extension:
 
     def on_worker_lost(self, worker: str) -> None:
         """A worker's lease has run out; told by the leader."""
+
+    def on_event_published(self, event: EventId, name: str, key: str) -> None:
+        """An event was published; in the process that published it."""
 
     def on_leader_changed(self, leader: str) -> None:
         """This worker has seen another leader than before."""

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.extensions.base import Extension
-from dispatch_celery.jobs.model import WorkRef
 from dispatch_celery.jobs.signals import SIGNALS
+from dispatch_celery.work.model import WorkRef
 from dispatch_celery.workflows.signals import RUN_SIGNALS
 
 __all__ = ["ExtensionRegistry"]
 
 logger = logging.getLogger("dispatch_celery.lifecycle")
 
-_WORKER_MOMENTS: Final = frozenset({"worker_joined", "worker_lost", "leader_changed", "shutdown"})
+_WORKER_MOMENTS: Final = frozenset({"worker_joined", "worker_lost", "leader_changed", "event_published", "shutdown"})
 
 
 class ExtensionRegistry:

@@ -1,10 +1,11 @@
 """Middleware wraps one execution: a callable ``(context, call_next)``, the first added outermost.
 
-A sync middleware wraps every handler and calls ``call_next()`` for what is inside it. An ``async def`` one wraps
-``async`` handlers only and awaits it; all async ones run inside all sync ones, on the handler's event loop.
-Context variables that a middleware sets reach the handler.
+An execution is one attempt of a job, or of a step or undo of a workflow. A sync middleware wraps every one of them and
+calls ``call_next()`` for what is inside it. An ``async def`` one wraps ``async`` functions only and awaits it; all
+async ones run inside all sync ones, on the function's event loop. Context variables that a middleware sets reach the
+function; those set around a step do not reach the workflow's body, which a replay would run without them.
 """
 
-from dispatch_celery.middleware.base import Middleware, MiddlewareStack
+from dispatch_celery.middleware.base import ExecutionContext, Middleware, MiddlewareStack
 
-__all__ = ["Middleware", "MiddlewareStack"]
+__all__ = ["ExecutionContext", "Middleware", "MiddlewareStack"]

@@ -1,27 +1,41 @@
-"""The protocol of a middleware, and the stack that puts several around a handler."""
+"""The protocol of a middleware, and the stack that puts several around a handler or step."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.context import JobContext
+from dispatch_celery.workflows.steps import StepContext
 
-__all__ = ["Middleware", "MiddlewareStack"]
+__all__ = ["ExecutionContext", "Middleware", "MiddlewareStack"]
 
-Middleware = Callable[[JobContext, Callable[[], Any]], Any]
-"""``def trace(context, call_next): ... return call_next()``, or the same with ``async`` and ``await``."""
+ExecutionContext: TypeAlias = JobContext | StepContext
+"""What is executed: an attempt of a job, or of a step or undo of a workflow. ``isinstance`` tells them apart.
+
+Both have ``id name queue attempt token idempotency_key deadline scope arguments cancelled progress``.
+"""
+
+Middleware: TypeAlias = (
+    Callable[[ExecutionContext, Callable[[], Any]], Any] | Callable[[JobContext, Callable[[], Any]], Any]
+)
+"""``def trace(context, call_next): ... return call_next()``, or the same with ``async`` and ``await``.
+
+One that was written for jobs only, and says so in its annotation, is accepted; it is given steps too.
+"""
+
+_Layer = Callable[[Any, Callable[[], Any]], Any]
 
 
 class MiddlewareStack:
     """The middlewares of one app, in the order they were added."""
 
     def __init__(self) -> None:
-        self._sync: list[Middleware] = []
-        self._async: list[Middleware] = []
+        self._sync: list[_Layer] = []
+        self._async: list[_Layer] = []
 
     def add(self, middleware: Middleware) -> None:
         """Add one inside of those added before."""
@@ -30,13 +44,15 @@ class MiddlewareStack:
         is_async = inspect.iscoroutinefunction(middleware) or inspect.iscoroutinefunction(type(middleware).__call__)
         (self._async if is_async else self._sync).append(middleware)
 
-    def around(self, context: JobContext, inner: Callable[[], Any]) -> Callable[[], Any]:
+    def around(self, context: ExecutionContext, inner: Callable[[], Any]) -> Callable[[], Any]:
         """Return ``inner`` wrapped in every sync middleware."""
         for middleware in reversed(self._sync):
             inner = partial(middleware, context, inner)
         return inner
 
-    def around_async(self, context: JobContext, inner: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+    def around_async(
+        self, context: ExecutionContext, inner: Callable[[], Awaitable[Any]]
+    ) -> Callable[[], Awaitable[Any]]:
         """Return ``inner`` wrapped in every async middleware."""
         for middleware in reversed(self._async):
             inner = partial(middleware, context, inner)

@@ -11,9 +11,9 @@ from typing import Any, Final
 from dispatch_celery.config import Settings
 from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.ids import mint_nonce
-from dispatch_celery.jobs.model import WakeUp, WorkRef
-from dispatch_celery.jobs.ports import Observer, Seat
 from dispatch_celery.store.client import unavailable_pause
+from dispatch_celery.work.model import WakeUp, WorkRef
+from dispatch_celery.work.ports import Observer, Seat
 
 __all__ = ["Claimer"]
 

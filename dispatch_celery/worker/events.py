@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dispatch_celery.jobs.model import WorkRef
-from dispatch_celery.jobs.ports import Observer
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.ports import Observer
 
 __all__ = ["EventTeller"]
 

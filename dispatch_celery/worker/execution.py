@@ -8,10 +8,9 @@ from typing import Any
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.jobs.definition import JobDefinition
-from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.jobs.model import Claim, JobRef
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.outcome import Outcome
-from dispatch_celery.jobs.store import Claim
 from dispatch_celery.retry import Retry
 
 __all__ = ["Execution", "Released"]

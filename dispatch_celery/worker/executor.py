@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from dispatch_celery.config import Settings
 from dispatch_celery.errors import Fenced
 from dispatch_celery.jobs.context import JobContext, in_job
 from dispatch_celery.jobs.definition import JobDefinition
-from dispatch_celery.jobs.model import JobRef, JobState, WorkRef
+from dispatch_celery.jobs.model import Claim, JobRef, JobState
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.outcome import (
     Cancel,
@@ -36,11 +35,12 @@ from dispatch_celery.jobs.outcome import (
     classify_error,
     failure_of,
 )
-from dispatch_celery.jobs.ports import Observer, Publisher, Seat
-from dispatch_celery.jobs.records import Stored
 from dispatch_celery.jobs.registry import Registry
-from dispatch_celery.jobs.store import Claim, JobStore
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.scope import Scope, restored
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.ports import Observer, Publisher, Seat
+from dispatch_celery.work.records import Stored, make_ref
 from dispatch_celery.worker.claiming import Claimer
 from dispatch_celery.worker.execution import Execution, Released
 from dispatch_celery.worker.recorder import Recorder
@@ -95,8 +95,8 @@ class Executor:
         if claim is None:
             return None
         spec: dict[str, Any] = from_json(claim.spec)
-        if "scope" in spec or "idempotency_key" in spec:
-            ref = replace(ref, scope=spec.get("scope", ""), idempotency_key=spec.get("idempotency_key", ""))
+        if "scope" in spec or "idempotency_key" in spec or "parent" in spec:
+            ref = make_ref(JobRef, ref.id, ref.name, ref.lane, spec)
         timeout_ms = spec.get("timeout", definition.timeout_ms)
         policy = StoredRetry(spec["retry"]) if "retry" in spec else definition.retry_policy
         execution = Execution(

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from celery import bootsteps
 
 from dispatch_celery.errors import DispatchError
-from dispatch_celery.jobs.model import WorkRef
+from dispatch_celery.work.model import WorkRef
 from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 
 __all__ = ["give_back", "guard_step", "settle"]

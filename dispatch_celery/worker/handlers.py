@@ -1,4 +1,6 @@
-"""Calls handlers: sync functions where we stand, coroutines on the process's one event loop.
+"""Calls the functions of jobs, steps and undos, in their middleware.
+
+Sync ones are called where we stand, coroutines on the process's one event loop.
 
 One loop per process, in a thread of its own, so that clients and pools a handler keeps live as long as the
 process. A coroutine past its deadline is cancelled; a sync function is interrupted by the worker where that is
@@ -15,11 +17,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from dispatch_celery.errors import JobTimeout
-from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.jobs.definition import JobDefinition
-from dispatch_celery.middleware.base import MiddlewareStack
+from dispatch_celery.middleware.base import ExecutionContext, MiddlewareStack
+from dispatch_celery.workflows.step_definition import StepDefinition
 
-__all__ = ["EventLoopThread", "Handlers"]
+__all__ = ["EventLoopThread", "Executable", "Handlers"]
+
+Executable = JobDefinition[..., Any, Any] | StepDefinition[..., Any, Any]
+"""What has a function to be called."""
 
 _LOOK: Final = 0.25
 """Seconds between two looks at the cancel mark while a coroutine runs."""
@@ -44,7 +49,9 @@ class EventLoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="dispatch-loop", daemon=True)
+                self._thread = threading.Thread(
+                    target=_run_until_stopped, args=(self._loop,), name="dispatch-loop", daemon=True
+                )
                 self._thread.start()
             return self._loop
 
@@ -61,15 +68,25 @@ class EventLoopThread:
         self._reset()
 
 
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # asyncio lets them end the loop; they are the outcome of one task, and the loop belongs to all.
+            continue
+        return
+
+
 class Handlers:
-    """What the executor calls to run a handler in its middleware."""
+    """What executors call to run a function in its middleware."""
 
     def __init__(self, middleware: MiddlewareStack) -> None:
         self._middleware = middleware
         self._loops = EventLoopThread()
 
-    def __call__(self, definition: JobDefinition[..., Any, Any], context: JobContext, timeout_ms: int | None) -> Any:
-        """Run a handler and return its value."""
+    def __call__(self, definition: Executable, context: ExecutionContext, timeout_ms: int | None) -> Any:
+        """Run the function of a job or step and return its value."""
         args, kwargs = definition.typed.call(context.arguments)
         if not definition.is_async:
             return self._middleware.around(context, lambda: definition.__wrapped__(*args, **kwargs))()

@@ -23,10 +23,10 @@ from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.errors import DispatchError, StoreUnavailable
 from dispatch_celery.ids import WorkerId, mint_nonce
-from dispatch_celery.jobs.ports import Observer
 from dispatch_celery.store.channel import Channel
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.scripts import Word
+from dispatch_celery.work.ports import Observer
 from dispatch_celery.worker.overseer import Overseer
 from dispatch_celery.worker.page import Page
 

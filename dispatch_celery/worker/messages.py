@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError, InvalidId
 from dispatch_celery.ids import JobId, RunId
-from dispatch_celery.jobs.model import JobRef, WakeUp, WorkRef
+from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.jobs.options import check_queue
+from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.workflows.model import RunRef
 
 __all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "header_of", "headers_of", "ref_of"]

@@ -23,7 +23,7 @@ from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.cluster.recovery import Recovery
 from dispatch_celery.config import Settings
 from dispatch_celery.errors import JobTimeout, StoreUnavailable
-from dispatch_celery.jobs.records import JobRecords, Stored
+from dispatch_celery.work.records import Stored, WorkRecords
 from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.page import Occupant, Page
 from dispatch_celery.worker.runs import RunExecutor
@@ -65,7 +65,7 @@ class Overseer:
         page: Page,
         executor: Executor,
         runs: RunExecutor,
-        records: JobRecords,
+        records: WorkRecords,
         recovery: Recovery,
         settings: Settings,
         holder: Callable[[], str],

@@ -18,10 +18,10 @@ from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
 from dispatch_celery.errors import StoreUnavailable
-from dispatch_celery.jobs.model import WakeUp
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import WakeUp
 from dispatch_celery.worker.messages import celery_id, embed_of, header_of, headers_of
 from dispatch_celery.worker.template import Template, reach
 

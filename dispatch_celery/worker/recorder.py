@@ -9,12 +9,13 @@ from functools import partial
 
 from dispatch_celery.clock import from_ms, monotonic_ms
 from dispatch_celery.errors import Fenced, StoreUnavailable
-from dispatch_celery.jobs.model import WakeUp
 from dispatch_celery.jobs.outcome import Cancelled, Completed, Failed, Outcome, Retrying, attempt_line
-from dispatch_celery.jobs.ports import Observer, Publisher
-from dispatch_celery.jobs.records import encode_failure
-from dispatch_celery.jobs.store import Answer, JobStore
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.store.client import unavailable_pause
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.ports import Observer, Publisher
+from dispatch_celery.work.records import encode_failure
+from dispatch_celery.work.scripts import Answer, woken_by
 from dispatch_celery.worker.execution import Execution, Released
 
 __all__ = ["Recorder"]
@@ -44,6 +45,9 @@ class Recorder:
             self._observer("fenced", execution.ref)
             raise Fenced(f"{execution.ref.id} is not held under {execution.claim.token} any more")
         execution.recorded = True
+        woken = woken_by(execution.ref, answer)
+        if woken:
+            self.publish(woken)
         self._tell(execution, outcome, answer)
         return outcome
 

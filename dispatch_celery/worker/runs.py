@@ -17,24 +17,31 @@ from pydantic_core import from_json
 
 from dispatch_celery.clock import from_ms, monotonic_ms
 from dispatch_celery.config import Settings
-from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended
+from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended, WorkflowMisuse
 from dispatch_celery.ids import RunId
-from dispatch_celery.jobs.model import WakeUp, WorkRef
 from dispatch_celery.jobs.outcome import failure_of
-from dispatch_celery.jobs.ports import Observer, Publisher, Seat
-from dispatch_celery.jobs.records import Stored, encode_failure
-from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope, restored
+from dispatch_celery.work.body import in_body, out_of_body
+from dispatch_celery.work.model import WakeUp, WorkRef
+from dispatch_celery.work.ports import Observer, Publisher, Seat
+from dispatch_celery.work.records import Stored, encode_failure, make_ref
+from dispatch_celery.work.scripts import woken_by
+from dispatch_celery.work.store import WorkStore
 from dispatch_celery.worker.claiming import Claimer
+from dispatch_celery.workflows.async_context import AsyncWorkflow
 from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import WorkflowDefinition
+from dispatch_celery.workflows.driver import Driver
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.holder import Holder, Paused, Stuck, Unwound
+from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.model import STUCK, RunState
 from dispatch_celery.workflows.registry import WorkflowRegistry
+from dispatch_celery.workflows.slice import ServerClock
 from dispatch_celery.workflows.steps import Runner
 from dispatch_celery.workflows.store import RunClaim, RunStore
+from dispatch_celery.workflows.topics import Topics
 
 __all__ = ["RunExecution", "RunExecutor", "RunOutcome"]
 
@@ -77,17 +84,20 @@ class RunExecutor:
         self,
         *,
         store: RunStore,
-        jobs: JobStore,
+        jobs: WorkStore,
         registry: WorkflowRegistry,
         publisher: Publisher,
         settings: Settings,
         seat: Seat,
         observer: Observer,
         runner: Runner,
+        fleet: Fleet,
+        topics: Topics,
         step_retry: Retry,
         is_shutdown: Callable[[BaseException], bool] = lambda _: False,
         sleep: Callable[[float], None] = time.sleep,
         pid: Callable[[], int] = os.getpid,
+        clock: Callable[[RunClaim], Callable[[], int]] = lambda claim: ServerClock(claim.claimed_at),
     ) -> None:
         self._store = store
         self._jobs = jobs
@@ -97,9 +107,12 @@ class RunExecutor:
         self._seat = seat
         self._observer = observer
         self._runner = runner
+        self._fleet = fleet
+        self._topics = topics
         self._step_retry = step_retry
         self._is_shutdown = is_shutdown
         self._sleep = sleep
+        self._clock = clock
         self._claimer = Claimer(
             seat=seat, settings=settings, observer=observer, publish=self._publish, sleep=sleep, pid=pid
         )
@@ -110,6 +123,7 @@ class RunExecutor:
         if verdict != "CLAIMED":
             return None
         spec: dict[str, Any] = from_json(claim.spec)
+        claim.ref = ref = make_ref(WorkRef, RunId(ref.id), ref.name, ref.lane, spec)
         version = int(spec.get("version", 1))
         definition = self._registry.get(ref.name, version)
         if definition is None:
@@ -119,9 +133,14 @@ class RunExecutor:
         engine = Engine(
             holder,
             runner=self._runner,
+            fleet=self._fleet,
+            topics=self._topics,
             step_retry=self._step_retry,
+            max_payload=self._settings.max_payload,
             announce=partial(self._announce, ref),
             is_shutdown=self._is_shutdown,
+            clock=self._clock(claim),
+            on_loop=definition.is_async,
         )
         self._seat.occupy(ref.id, claim.token, timeout_ms=None)
         self._observer("resumed" if claim.entries else "started", ref)
@@ -136,7 +155,8 @@ class RunExecutor:
         logger.info("%s waits for a worker that knows version %d of %s", claim.ref.id, version, claim.ref.name)
 
     def _announce(self, ref: WorkRef, moment: str, **facts: Any) -> None:
-        self._observer(moment, ref, **facts)
+        with out_of_body():  # what hooks and receivers do is none of the body's doing
+            self._observer(moment, ref, **facts)
 
     def perform(self, execution: RunExecution) -> RunOutcome:
         """Replay a claimed run as far as it goes, and record where it stands.
@@ -227,8 +247,12 @@ class RunExecutor:
             created_at=from_ms(claim.created_at),
             generation=claim.generation,
         )
-        with restored(Scope.from_path(execution.spec.get("scope", ""))):
-            return definition.__wrapped__(Workflow(execution.engine, info), *args, **kwargs)
+        with restored(Scope.from_path(execution.spec.get("scope", ""))), in_body(definition.name):
+            if not definition.is_async:
+                return definition.__wrapped__(Workflow(execution.engine, info), *args, **kwargs)
+            driver = Driver(execution.engine, definition.name)
+            wf = AsyncWorkflow(execution.engine, info, driver)
+            return driver.run(definition.__wrapped__(wf, *args, **kwargs))
 
     def _failed(self, execution: RunExecution, error: BaseException) -> RunOutcome:
         if self._seat.cancelled():
@@ -238,7 +262,7 @@ class RunExecutor:
         except NonDeterminism as other:
             return RunOutcome(RunState.PARKED, detail=str(other), reason=_CHANGED)
         except Exception as misuse:  # noqa: BLE001 - what check_end says of the code is the better error
-            return RunOutcome(RunState.FAILED, error=misuse)
+            return RunOutcome(RunState.FAILED, error=error if isinstance(error, WorkflowMisuse) else misuse)
         return RunOutcome(RunState.FAILED, error=error)
 
     def _recorded(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
@@ -271,15 +295,21 @@ class RunExecutor:
         answer = execution.engine.holder.finish(outcome.state, fields)
         if answer.verdict == "CANCELLING":
             return self._ended(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
+        if answer.verdict == "UNDOING" and outcome.undone:
+            # A child has completed meanwhile and left effects: who claims the run anew is told of them.
+            return self._recorded(execution, RunOutcome(RunState.PENDING))
         if answer.verdict == "UNDOING":
-            return self._compensate(execution, outcome)
+            return self._compensate(execution, outcome, interrupted=bool(answer.detail))
+        if answer.verdict == "DONE":
+            self._publish(woken_by(execution.ref, answer))
+        execution.engine.leave_topics()
         self._tell(execution, outcome)
         return outcome
 
-    def _compensate(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
+    def _compensate(self, execution: RunExecution, outcome: RunOutcome, *, interrupted: bool) -> RunOutcome:
         """Go on with a run that has failed or was cancelled: from now on it undoes."""
         self._observer("compensating", execution.ref)
-        if outcome.state == RunState.CANCELLED:
+        if interrupted or outcome.state == RunState.CANCELLED:
             # Under this token its process may still be ended for the cancel: what undoes is claimed anew.
             return self._recorded(execution, RunOutcome(RunState.PENDING))
         undone = self._steered(execution, self._unwind)
@@ -297,6 +327,8 @@ class RunExecutor:
             self._observer("parked", execution.ref, reason=outcome.reason)
 
     def _publish(self, wakeups: list[WakeUp]) -> None:
+        if not wakeups:
+            return
         try:
             self._publisher.publish(wakeups)
             self._jobs.clear_marks([(wakeup.ref.id, wakeup.wake) for wakeup in wakeups])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+from billiard import common
 from celery import Celery
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
@@ -18,15 +19,13 @@ from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.service import DeadLetterService
+from dispatch_celery.events.service import Deliveries, EventService
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.keeping import JobKeeping
-from dispatch_celery.jobs.model import WorkRef
-from dispatch_celery.jobs.ports import Keeping, Observer, Publisher
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.store import JobStore
-from dispatch_celery.jobs.upkeep import House, Marks, Retention, Revival, Timers, WakeUps
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.service import Service
 from dispatch_celery.store.channel import Channel
@@ -34,6 +33,10 @@ from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.scripts import Word
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.ports import Keeping, Observer, Publisher
+from dispatch_celery.work.store import WorkStore
+from dispatch_celery.work.upkeep import House, Marks, Retention, Revival, Timers, WakeUps
 from dispatch_celery.worker.bootsteps import exit_now
 from dispatch_celery.worker.checks import check_celery, check_server, refuse_unsafe
 from dispatch_celery.worker.events import EventTeller
@@ -49,6 +52,7 @@ from dispatch_celery.worker.task import catalogue_entry
 from dispatch_celery.worker.tracing import Tracing
 from dispatch_celery.worker.unknown import give_back
 from dispatch_celery.workflows.keeping import RunKeeping
+from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.store import RunStore
 
@@ -76,6 +80,8 @@ class Runtime:
         app: Celery,
         writer: JobWriter,
         dead_letters: DeadLetterService,
+        fleet: Fleet,
+        events: EventService,
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -90,6 +96,8 @@ class Runtime:
         self._app = app
         self._writer = writer
         self._dead_letters = dead_letters
+        self._fleet = fleet
+        self._events = events
         self._jobs = JobStore(task_store, keys, settings, time)
         self._tracing: Tracing | None = None
         self._seat: PageSeat | None = None
@@ -118,22 +126,24 @@ class Runtime:
             observer=observer,
             handler=self._handlers,
             unknown=self.give_back,
-            is_shutdown=lambda error: isinstance(error, WorkerShutdown | WorkerTerminate),
+            is_shutdown=_is_shutdown,
         )
 
     def _run_executor(self, seat: PageSeat, store: RedisStore, observer: Observer) -> RunExecutor:
         parts = (store, self._keys, self._settings, self._time)
         return RunExecutor(
             store=RunStore(*parts),
-            jobs=JobStore(*parts),
+            jobs=WorkStore(*parts),
             registry=self._workflows,
             publisher=self._publisher,
             settings=self._settings,
             seat=seat,
             observer=observer,
-            runner=StepRunner(seat, self._handlers.on_loop),
+            runner=StepRunner(seat, self._handlers),
+            fleet=self._fleet,
+            topics=self._events,
             step_retry=self._settings.default_step_retry,
-            is_shutdown=lambda error: isinstance(error, WorkerShutdown | WorkerTerminate),
+            is_shutdown=_is_shutdown,
         )
 
     def sit(self, seat: PageSeat) -> None:
@@ -176,7 +186,7 @@ class Runtime:
 
     def _recovery(self, store: RedisStore, observer: Observer) -> Recovery:
         return Recovery(
-            jobs=JobStore(store, self._keys, self._settings, self._time),
+            store=WorkStore(store, self._keys, self._settings, self._time),
             records=JobRecords(store, self._keys),
             cluster=ClusterStore(store, self._keys, self._settings, self._time),
             publisher=self._publisher,
@@ -193,13 +203,13 @@ class Runtime:
 
     def _keeper(self, store: RedisStore, observer: Observer) -> Keeper:
         keys, publisher = self._keys, self._publisher
-        jobs, records = JobStore(store, keys, self._settings, self._time), JobRecords(store, keys)
+        work, records = WorkStore(store, keys, self._settings, self._time), JobRecords(store, keys)
         cluster = ClusterStore(store, keys, self._settings, self._time)
         recovery = self._recovery(store, observer)
 
         def duties(term: Callable[[], str]) -> list[Service]:
             house = House(
-                jobs=jobs,
+                store=work,
                 records=records,
                 keys=keys,
                 publisher=publisher,
@@ -214,6 +224,7 @@ class Runtime:
                 Revival(house),
                 Retention(house),
                 Reconcile(house, recovery),
+                Deliveries(self._events),
             ]
 
         return Keeper(
@@ -273,6 +284,12 @@ class Runtime:
         self._handlers.close()
         for store in self._own_stores:
             store.close()
+
+
+def _is_shutdown(error: BaseException) -> bool:
+    """Whether an error ends this process, and is not its handler's: Celery's own, or a stop sent to every process."""
+    told = isinstance(error, SystemExit) and bool(common._should_have_exited[0])  # noqa: SLF001 - its only sign
+    return told or isinstance(error, WorkerShutdown | WorkerTerminate)
 
 
 def _description(worker: Any) -> Mapping[str, Word]:

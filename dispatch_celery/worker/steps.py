@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from contextvars import copy_context
 from typing import Any
 
-from dispatch_celery.jobs.ports import Seat
-from dispatch_celery.workflows.steps import StepCall, StepContext, in_step
+from dispatch_celery.work.ports import Seat
+from dispatch_celery.workflows.step_definition import StepCall, StepDefinition
+from dispatch_celery.workflows.steps import StepContext, in_step
 
 __all__ = ["StepRunner"]
+
+Handler = Callable[[StepDefinition[..., Any, Any], StepContext, int | None], Any]
 
 
 class StepRunner:
     """Runs the functions of steps in this process."""
 
-    def __init__(self, seat: Seat, run_async: Callable[..., Any]) -> None:
+    def __init__(self, seat: Seat, handler: Handler) -> None:
         self._seat = seat
-        self._run_async = run_async
+        self._handler = handler
 
-    def run(self, call: StepCall, context: StepContext) -> Any:
-        """Call a step's function, interruptible by the worker."""
-        timeout_ms = call.definition.timeout_ms
-        args, kwargs = call.definition.typed.call(call.arguments)
+    def run(self, call: StepCall[Any], context: StepContext) -> Any:
+        """Call a step's function in its middleware, interruptible by the worker."""
+        # In a copy: a context variable set in a step would be seen by the body now, and on no replay.
+        return copy_context().run(self._run, call.definition, context)
+
+    def _run(self, definition: StepDefinition[..., Any, Any], context: StepContext) -> Any:
+        timeout_ms = definition.timeout_ms
         with in_step(context), self._limited(timeout_ms), self._seat.interruptible():
-            if call.definition.is_async:
-                start = partial(call.definition.__wrapped__, *args, **kwargs)
-                return self._run_async(start, self._seat.cancelled, timeout_ms)
-            return call.definition.__wrapped__(*args, **kwargs)
+            return self._handler(definition, context, timeout_ms)
 
     @contextmanager
     def _limited(self, timeout_ms: int | None) -> Iterator[None]:

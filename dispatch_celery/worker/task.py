@@ -25,8 +25,9 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.catalogue import CatalogueEntry
 from dispatch_celery.jobs.definition import Call, JobDefinition
 from dispatch_celery.jobs.eager import EagerJobs
-from dispatch_celery.jobs.model import WorkRef
 from dispatch_celery.jobs.options import JobOptions
+from dispatch_celery.work.body import refuse_in_body
+from dispatch_celery.work.model import WorkRef
 from dispatch_celery.worker.tracing import Revoked, Tracing
 
 __all__ = [
@@ -199,6 +200,9 @@ class JobTask(Task):  # type: ignore[misc]  # Celery ships no types
         **options: Any,
     ) -> Any:
         """Store one durable job. ``countdown`` and ``eta`` become timers in the state, never a wait in a worker."""
+        refuse_in_body(
+            "{0}.apply_async()", "use wf.enqueue({0}, ...), or wf.run_job({0}, ...)", self.definition.__name__
+        )
         if self.app.conf.task_always_eager:
             return self.apply(args, kwargs, task_id=task_id, link=link, link_error=link_error, **_eager(options))
         self._refuse(options)
@@ -219,6 +223,12 @@ class JobTask(Task):  # type: ignore[misc]  # Celery ships no types
             extra["canvas"] = canvas
         self.engine().write_call(Call(self.definition, call.payload, call.summary, chosen), job_id=job_id, extra=extra)
         return self.AsyncResult(task_id or str(job_id))
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the job here and return Celery's ``EagerResult``; nothing durable."""
+        # Where Celery's tracer runs, an error would become part of that result.
+        refuse_in_body("{0}.apply()", "use wf.run_job({0}, ...)", self.definition.__name__)
+        return super().apply(*args, **kwargs)
 
     def _refuse(self, options: Mapping[str, Any]) -> None:
         unknown = sorted(
@@ -274,6 +284,7 @@ def register_task(
         execution = Tracing.claimed()
         if execution is not None:
             return engine().tracing().perform(execution)
+        refuse_in_body("{0}()", "use wf.run_job({0}, ...)", definition.__name__)
         return eager().run(definition, lenient_call(definition, args, kwargs).payload)
 
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):

@@ -17,8 +17,9 @@ from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, Retry
 
 from dispatch_celery.errors import DispatchError, Fenced, JobFailed
-from dispatch_celery.jobs.model import JobRef, WorkRef
+from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.jobs.outcome import Cancelled, Completed, Failed, Retrying
+from dispatch_celery.work.model import WorkRef
 from dispatch_celery.worker.execution import Execution
 from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.messages import HEADER, ref_of
@@ -60,8 +61,10 @@ class Tracing:
 
     @staticmethod
     def claimed() -> Execution | RunExecution | None:
-        """Return the claimed job or run that this thread's tracer is about to run."""
-        return _current.get()
+        """Take the claimed job or run that this thread's tracer is about to run; what it calls is not it again."""
+        execution = _current.get()
+        _current.set(None)
+        return execution
 
     def perform(self, execution: Execution | RunExecution) -> Any:
         """Run what was claimed; return its value, or raise what Celery should make of its end."""

@@ -6,9 +6,9 @@ import json
 
 from dispatch_celery.clock import from_ms
 from dispatch_celery.config import Settings
-from dispatch_celery.jobs.model import WorkRef
-from dispatch_celery.jobs.ports import Observer
 from dispatch_celery.jobs.store import JobStore
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.ports import Observer
 from dispatch_celery.workflows.store import RunStore
 
 __all__ = ["give_back"]

@@ -16,6 +16,7 @@ from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.options import JobOptions, check_duration, check_priority, check_queue
 from dispatch_celery.jobs.summary import Summary
 from dispatch_celery.retry import Retry
+from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.step_definition import check_parameters
 
@@ -86,6 +87,7 @@ class WorkflowDefinition(Generic[P, R_co]):
         self.queue = queue
         self.priority = priority
         self.timeout_ms = None if timeout is None else to_ms(timeout)
+        self.is_async = inspect.iscoroutinefunction(fn)
         self._starter = starter
         self._shape = inspect.signature(fn)
 
@@ -122,12 +124,11 @@ class WorkflowDefinition(Generic[P, R_co]):
             PayloadError, PayloadTooLarge: as ``bind``; nothing is stored.
             StoreUnavailable: no answer within the timeouts; the run is stored whole or not at all.
         """
-        return cast("RunHandle[R_co]", self._starter().start_call(self._bound(args, kwargs, _NO_OPTIONS)))
+        return self._start(self._bound(args, kwargs, _NO_OPTIONS))
 
     async def astart(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R_co]:
         """Do as ``start``, without holding the event loop during the trip."""
-        call = self._bound(args, kwargs, _NO_OPTIONS)
-        return cast("RunHandle[R_co]", await asyncio.to_thread(self._starter().start_call, call))
+        return await asyncio.to_thread(self._start, self._bound(args, kwargs, _NO_OPTIONS))
 
     def options(
         self,
@@ -138,14 +139,21 @@ class WorkflowDefinition(Generic[P, R_co]):
         priority: int | None = None,
         idempotency_key: str | None = None,
         timeout: Duration | None = None,
+        detached: bool = False,
     ) -> BoundWorkflow[P, R_co]:
         """Return the workflow with options for its next starts. Durations are seconds or timedeltas.
 
         ``idempotency_key``: a known key with the same arguments returns the first run; with others it is an
-        ``IdempotencyConflict``.
+        ``IdempotencyConflict``. ``detached``: as a child it goes on when its parent is cancelled or fails.
         """
         chosen = JobOptions(
-            delay=delay, run_at=run_at, queue=queue, priority=priority, idempotency_key=idempotency_key, timeout=timeout
+            delay=delay,
+            run_at=run_at,
+            queue=queue,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            timeout=timeout,
+            detached=detached,
         )
         return BoundWorkflow(self, chosen)
 
@@ -156,6 +164,12 @@ class WorkflowDefinition(Generic[P, R_co]):
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: JobOptions) -> RunCall[R_co]:
         arguments = self.typed.bind(args, kwargs)
         return RunCall(self, self.typed.arguments.encode(arguments), self.summary(arguments), options)
+
+    def _start(self, call: RunCall[R_co]) -> RunHandle[R_co]:
+        refuse_in_body(
+            "{0}.start()", "use wf.run_child({0}, ...), or wf.spawn_child({0}, ...) to go on meanwhile", self.__name__
+        )
+        return cast("RunHandle[R_co]", self._starter().start_call(call))
 
 
 class BoundWorkflow(Generic[P, R_co]):
@@ -171,19 +185,16 @@ class BoundWorkflow(Generic[P, R_co]):
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R_co]:
         """Store one run with these options; see ``WorkflowDefinition.start``."""
-        return cast("RunHandle[R_co]", self._definition._starter().start_call(self.bind(*args, **kwargs)))  # noqa: SLF001 - as above
+        return self._definition._start(self.bind(*args, **kwargs))  # noqa: SLF001 - as above
 
     async def astart(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R_co]:
         """Do as ``start``, without holding the event loop during the trip."""
-        call = self.bind(*args, **kwargs)
-        return cast("RunHandle[R_co]", await asyncio.to_thread(self._definition._starter().start_call, call))  # noqa: SLF001 - as above
+        return await asyncio.to_thread(self._definition._start, self.bind(*args, **kwargs))  # noqa: SLF001 - as above
 
 
 def _check(fn: Any, name: str, version: Any, queue: str | None, priority: int) -> None:
     if not inspect.isfunction(fn):
         raise ConfigurationError(f"a workflow is a function, not {fn!r}: wrap it in a def")
-    if inspect.iscoroutinefunction(fn):
-        raise ConfigurationError(f"{name}: async workflows are not offered yet; write it as a plain function")
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or " " in name:
         raise ConfigurationError(
             f"a workflow's name must be 1 to {_LONGEST_NAME} printable characters without spaces, not {name!r}"

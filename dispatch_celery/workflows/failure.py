@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from dispatch_celery.errors import StepFailed
-from dispatch_celery.jobs.model import Failure
 from dispatch_celery.jobs.outcome import failure_of
+from dispatch_celery.work.model import Failure
 
 __all__ = ["encode_error", "failure_in", "rebuilt"]
 

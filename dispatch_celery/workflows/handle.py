@@ -3,65 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
-from dispatch_celery.clock import Duration, to_ms
-from dispatch_celery.codec import Codec
-from dispatch_celery.ids import RunId
+from dispatch_celery.clock import Duration
+from dispatch_celery.events.model import Event
+from dispatch_celery.ids import EventId, RunId
+from dispatch_celery.work.handle import Handle
 from dispatch_celery.workflows.model import Run, RunState
 
-__all__ = ["RunHandle", "RunVerbs"]
+__all__ = ["RunHandle"]
 
 R_co = TypeVar("R_co", covariant=True)
 
 
 class RunVerbs(Protocol):
-    """What a handle asks of the service."""
+    """What the handle of a run asks of the service beside what every handle does."""
 
-    def state(self, run_id: RunId) -> RunState:
-        """Return the run's state now."""
-        ...
-
-    def get(self, run_id: RunId) -> Run:
-        """Return the run's record now."""
-        ...
-
-    def result_of(self, run_id: RunId, codec: Codec | None, timeout_ms: int | None) -> Any:
-        """Return the run's result when it has one."""
-        ...
-
-    async def aresult_of(self, run_id: RunId, codec: Codec | None, timeout_ms: int | None) -> Any:
-        """Return the run's result when it has one, without holding the event loop."""
-        ...
-
-    def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
-        """Cancel the run."""
+    def publish(self, run_id: RunId | str, event: Event[Any] | str, payload: Any = None) -> EventId:
+        """Publish an event to one run."""
         ...
 
 
-class RunHandle(Generic[R_co]):
+class RunHandle(Handle[RunId, RunState, Run, R_co]):
     """A run, from outside. Cheap: it holds an id and asks the server when asked."""
 
-    __slots__ = ("_codec", "_id", "_verbs")
-
-    def __init__(self, run_id: RunId, verbs: RunVerbs, codec: Codec | None = None) -> None:
-        self._id = run_id
-        self._verbs = verbs
-        self._codec = codec
-
-    def __repr__(self) -> str:
-        return f"<RunHandle {self._id}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunHandle) and other.id == self._id
-
-    def __hash__(self) -> int:
-        return hash(self._id)
-
-    @property
-    def id(self) -> RunId:
-        """The run's id: text that can be stored anywhere."""
-        return self._id
+    __slots__ = ()
 
     def state(self) -> RunState:
         """Return the state now.
@@ -88,14 +54,7 @@ class RunHandle(Generic[R_co]):
             RunParked: it waits for a person; ``dispatch runs`` tells why.
             ResultTimeout: not in ``timeout`` seconds; the run goes on. None waits without end.
         """
-        value: R_co = self._verbs.result_of(self._id, self._codec, None if timeout is None else to_ms(timeout))
-        return value
-
-    async def aresult(self, *, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109 - the twin of result
-        """Do as ``result`` without holding the event loop, nor a thread while nothing happens."""
-        limit = None if timeout is None else to_ms(timeout)
-        value: R_co = await self._verbs.aresult_of(self._id, self._codec, limit)
-        return value
+        return self._result(timeout)
 
     def cancel(self, *, reason: str = "") -> RunState:
         """Cancel the run: at once if nobody holds it, else its worker is told. Returns the state it then has.
@@ -106,6 +65,15 @@ class RunHandle(Generic[R_co]):
             StateConflict: it has completed or failed.
         """
         return self._verbs.cancel(self._id, reason=reason)
+
+    def publish(self, event: Event[Any] | str, payload: Any = None) -> EventId:
+        """Publish an event to this run: a wait of it for that name takes it; return the event's id.
+
+        Raises:
+            PayloadError: the payload does not fit the event's type, or cannot be written as JSON.
+            StateConflict: its inbox is full; nothing was stored.
+        """
+        return cast("RunVerbs", self._verbs).publish(self._id, event, payload)
 
     # -- the same on an event loop, written by .ci/make_twins.py
 
@@ -120,3 +88,7 @@ class RunHandle(Generic[R_co]):
     async def acancel(self, *, reason: str = "") -> RunState:
         """Do as ``cancel``, without holding the event loop."""
         return await asyncio.to_thread(self.cancel, reason=reason)
+
+    async def apublish(self, event: Event[Any] | str, payload: Any = None) -> EventId:
+        """Do as ``publish``, without holding the event loop."""
+        return await asyncio.to_thread(self.publish, event, payload)

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from dispatch_celery.errors import Fenced, StoreUnavailable
-from dispatch_celery.jobs.ports import Seat
-from dispatch_celery.jobs.scripts import Answer
 from dispatch_celery.store.client import unavailable_pause
 from dispatch_celery.store.replies import text
+from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.ports import Seat
+from dispatch_celery.work.scripts import Answer
 from dispatch_celery.workflows.journal import Entry, rest_of
 from dispatch_celery.workflows.model import RunState
-from dispatch_celery.workflows.store import Awaited, RunClaim, RunStore
+from dispatch_celery.workflows.store import Awaited, Family, RunClaim, RunStore
 
 __all__ = ["Holder", "Paused", "Stuck", "Unwound"]
 
@@ -68,13 +69,34 @@ class Holder:
         return self._seat.cancelled()
 
     def record(self, identity: str, status: str, head: Mapping[str, Any], payload: bytes) -> Entry:
-        """Record the outcome of a promise.
+        """Record the outcome of a promise; return what is recorded of it: another one, if its time was up before.
 
         Raises:
             Fenced: somebody else decides about this run now.
         """
-        self._applied(self.insist(lambda: self._store.record(self.claim, identity, status, rest_of(head, payload))))
-        return Entry(identity, status, 0, 0, head, payload)
+        rest = rest_of(head, payload)
+        verdict, details = self.insist(lambda: self._store.record(self.claim, identity, status, rest))
+        if verdict == "CONFLICT":
+            return Entry.parse(identity, details[0])
+        self._applied([verdict])
+        return Entry(identity, status, int(details[0]) if verdict == "DONE" else 0, 0, head, payload)
+
+    def report(self, progress: str) -> Answer:
+        """Record how far a step has come: a word for people, so it is sent once, whether it is answered or not."""
+        return self._store.progress(self.claim.ref.id, self.claim.token, progress)
+
+    def spawn(self, family: Family, riders: Sequence[Call]) -> None:
+        """Write jobs or child runs, with the promises they are waited for by and the commands that publish them.
+
+        Raises:
+            Unwound: the run was cancelled: it sends nobody any more.
+            Fenced: somebody else decides about this run now.
+        """
+        reply = self.insist(lambda: self._store.spawn(self.claim, family, riders))
+        if reply[0] == "CANCELLING":
+            self.claim.cancel = reply[1]
+            raise Unwound("cancelled")
+        self._applied(reply)
 
     def intend(
         self, identity: str, head: Mapping[str, Any], payload: bytes, *, after: int, promise: bytes = b""
@@ -100,17 +122,21 @@ class Holder:
             Fenced: somebody else decides about this run now.
         """
         rest = rest_of(head, intent.payload)
-        self._applied(self.insist(lambda: self._store.undo(self.claim, intent.identity, status, rest)))
+        reply = self.insist(lambda: self._store.undo(self.claim, intent.identity, status, rest))
+        if reply[0] != "CONFLICT":  # a member that has ended was struck off by its end
+            self._applied(reply)
         return Entry(intent.identity, status, intent.seq, 0, head, intent.payload)
 
-    def suspend(self, awaited: Sequence[Awaited]) -> list[Entry] | None:
+    def suspend(
+        self, awaited: Sequence[Awaited], *, enough: int | None = None, fast: bool = False
+    ) -> list[Entry] | None:
         """Let go of the run until some of this comes; return what is there already, and keep the run then.
 
         Raises:
             Unwound: the run was cancelled meanwhile.
             Fenced: somebody else decides about it by now.
         """
-        verdict, details = self.insist(lambda: self._store.suspend(self.claim, awaited))
+        verdict, details = self.insist(lambda: self._store.suspend(self.claim, awaited, enough=enough, fast=fast))
         if verdict == "READY":
             self.claim.revision += 1
             return [Entry.parse(text(name), data) for name, data in zip(details[::2], details[1::2], strict=True)]
@@ -121,16 +147,20 @@ class Holder:
             raise self._fenced()
         return None
 
+    def journal(self) -> list[Entry]:
+        """Return all that is recorded by now."""
+        return self.insist(lambda: self._store.journal(self.claim.ref))
+
     def finish(self, outcome: RunState, fields: Sequence[Any]) -> Answer:
         """Record how the run ended: DONE, CANCELLING, or UNDOING where effects are to be undone first.
+
+        With UNDOING comes why this process may be about to be ended: it was asked to cancel, and had failed before.
 
         Raises:
             Fenced: somebody else decides about it by now.
         """
         claim = self.claim
         answer = self.insist(lambda: self._store.finish(claim, outcome, fields))
-        if answer.verdict == "REPEATED" and answer.detail == RunState.RUNNING:
-            answer = Answer("UNDOING")
         if answer.verdict == "UNDOING" and not claim.undoing:
             claim.undoing = outcome
             claim.revision += 1

@@ -118,6 +118,23 @@ class Journal:
             )
         return identity, place, recorded
 
+    @property
+    def all(self) -> list[Entry]:
+        """Everything that is recorded."""
+        return list(self._entries.values())
+
+    @property
+    def waiting(self) -> list[Entry]:
+        """The waits for events that are not over."""
+        return [entry for entry in self._entries.values() if entry.status == "awaiting"]
+
+    @property
+    def events(self) -> set[str]:
+        """The events that the run has consumed."""
+        return {
+            str(entry.head["ev"]) for entry in self._entries.values() if "ev" in entry.head and "bad" not in entry.head
+        }
+
     def get(self, identity: str) -> Entry | None:
         """Return what is recorded of one durable call."""
         return self._entries.get(identity)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatch_celery.config import Settings
-from dispatch_celery.jobs.keeping import pause_after_crash
-from dispatch_celery.jobs.model import WakeUp
-from dispatch_celery.jobs.ports import Observer, Recovered
-from dispatch_celery.jobs.records import Stored
+from dispatch_celery.work.keeping import pause_after_crash, why_poison
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.ports import Observer, Recovered
+from dispatch_celery.work.records import Stored
 from dispatch_celery.workflows.model import ENDED
 from dispatch_celery.workflows.store import RunStore
 
@@ -56,10 +56,9 @@ class RunKeeping:
         A cancelled run becomes ready, too: whoever takes it ends it, and undoes what is to be undone.
         """
         held = {"holder": stored.holder, "token": stored.token}
-        limits = {"crashes": self._settings.max_crashes, "lost_workers": self._settings.max_lost_workers}
-        count = int(getattr(stored, counter)) + 1 if counter else 0
-        if counter and count >= limits[counter]:
-            detail = f"{why}: {count} {counter.replace('_', ' ')} in all since its last recorded step"
+        poison = why_poison(stored, self._settings, counter=counter, why=why)
+        if poison:
+            detail = f"{poison} since its last recorded step"
             answer = self._store.park(stored.ref, **held, reason="it kills its processes", detail=detail)
             if answer.verdict == "DONE":
                 self._observer("parked", stored.ref, reason="it kills its processes")

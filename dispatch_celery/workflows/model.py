@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from dispatch_celery.ids import RunId
-from dispatch_celery.jobs.model import Failure, WorkRef
 from dispatch_celery.scope import Scope
+from dispatch_celery.work.model import Failure, WorkRef
 
 __all__ = ["ENDED", "STUCK", "TRANSITIONS", "Promise", "Run", "RunPhase", "RunRef", "RunState"]
 
@@ -57,7 +57,7 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "running": frozenset({"waiting", "pending", "parked", "completed", "failed", "cancelled"}),
     "waiting": frozenset({"pending", "cancelled"}),
     "parked": frozenset({"pending", "cancelled"}),
-    "completed": frozenset({"gone"}),
+    "completed": frozenset({"pending", "gone"}),
     "failed": frozenset({"gone"}),
     "cancelled": frozenset({"gone"}),
 }
@@ -118,6 +118,8 @@ class Run:
     result: Any = None
     token: int = 0
     phase: RunPhase = RunPhase.FORWARD
+    progress: Mapping[str, Any] | None = None
+    """What the step that runs last said of itself: its identity (``step``), ``attempt``, ``done total message``."""
 
     @property
     def shown(self) -> str:

@@ -9,15 +9,16 @@ from typing import Any
 
 from dispatch_celery.clock import from_ms
 from dispatch_celery.ids import RunId
-from dispatch_celery.jobs.model import Failure
-from dispatch_celery.jobs.records import decode_failure
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask_all, pairs, text
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import Failure
+from dispatch_celery.work.records import decode_failure
 from dispatch_celery.workflows.failure import failure_in
 from dispatch_celery.workflows.journal import Entry
+from dispatch_celery.workflows.members import MEMBER_KINDS
 from dispatch_celery.workflows.model import Promise, Run, RunPhase, RunState
 
 __all__ = ["RunRecords"]
@@ -84,6 +85,7 @@ class RunRecords:
             result=json.loads(fields["result"]) if "result" in fields else None,
             token=int(fields.get("token_number", 0)),
             phase=RunPhase.UNDOING if "undoing" in fields else RunPhase.FORWARD,
+            progress=json.loads(fields["progress"]) if "progress" in fields else None,
         )
 
 
@@ -103,14 +105,27 @@ def _promise(entry: Entry) -> Promise:
         attempts=int(entry.head.get("a", 0)),
         worker=str(entry.head.get("w", "")),
         value=value,
-        failure=failure_in(entry.payload) if entry.status == "error" else None,
+        failure=_failure(entry),
     )
 
 
+def _failure(entry: Entry) -> Failure | None:
+    if entry.status != "error":
+        return _noted(entry)
+    if entry.head["k"] not in MEMBER_KINDS:
+        return failure_in(entry.payload)
+    first, _, told = entry.payload.partition(b"\n")
+    state, _, member_id = first.decode().partition(" ")
+    found = None if state == "cancelled" else decode_failure(told)
+    return found or Failure(type=state, message=told.decode() or member_id)
+
+
 def _undo(entry: Entry) -> Promise:
-    """Return how the effect of a durable call is undone; ``open`` as long as there was no reason to."""
+    """Return how the effect of a durable call is undone; ``open`` as long as there was no reason to.
+
+    Its value is the function that does it; of a child run, which undoes itself, that run's id.
+    """
     at = from_ms(entry.at)
-    kind, _, message = str(entry.head.get("e", "")).partition(": ")
     return Promise(
         identity=f"undo:{entry.identity}",
         kind="undo",
@@ -120,6 +135,12 @@ def _undo(entry: Entry) -> Promise:
         due_at=None,
         attempts=int(entry.head.get("a", 0)),
         worker=str(entry.head.get("w", "")),
-        value=entry.head["f"],
-        failure=Failure(type=kind, message=message) if kind else None,
+        value=entry.head.get("f") or entry.head["m"],
+        failure=_noted(entry),
     )
+
+
+def _noted(entry: Entry) -> Failure | None:
+    """Return the error that the last try of something ended with, which is to be tried again."""
+    kind, _, message = str(entry.head.get("e", "")).partition(": ")
+    return Failure(type=kind, message=message) if kind else None

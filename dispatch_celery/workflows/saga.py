@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-from dispatch_celery.errors import Fenced, Suspended
+from dispatch_celery.errors import ConfigurationError, Fenced, Suspended
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.outcome import Failed, Retrying, classify_error, failure_of
 from dispatch_celery.workflows.holder import Holder, Paused, Stuck, Unwound
 from dispatch_celery.workflows.journal import Entry, Journal
-from dispatch_celery.workflows.step_definition import StepDefinition
-from dispatch_celery.workflows.steps import Runner, StepCall, context_of
+from dispatch_celery.workflows.members import MEMBER_KINDS, Fleet
+from dispatch_celery.workflows.step_definition import StepCall, StepDefinition
+from dispatch_celery.workflows.steps import Runner, context_of
 from dispatch_celery.workflows.undo import Undo, find_undo
 
 __all__ = ["OPEN", "Saga"]
@@ -30,23 +31,32 @@ OPEN: Final = frozenset({"open", "retrying", "stuck"})
 """An undo's states before it is ``undone`` or, by a person's word, ``skipped``."""
 
 _IN_PLACE: Final = 1_000
+_LOOK_AGAIN: Final = 2_000
+"""Milliseconds after which a run looks at its members again; the end of one wakes it earlier."""
 
 
 class Saga:
     """The undos of one run, as its holder sees them."""
 
     def __init__(
-        self, holder: Holder, runner: Runner, journal: Journal, *, is_shutdown: Callable[[BaseException], bool]
+        self,
+        holder: Holder,
+        runner: Runner,
+        journal: Journal,
+        fleet: Fleet,
+        *,
+        is_shutdown: Callable[[BaseException], bool],
     ) -> None:
         self._holder = holder
         self._runner = runner
         self._journal = journal
+        self._fleet = fleet
         self._is_shutdown = is_shutdown
         self._intents = {entry.identity: entry for entry in holder.claim.undos}
 
     def knows(self, identity: str) -> bool:
-        """Whether the undo of a durable call is on record."""
-        return identity in self._intents
+        """Whether the undo of a durable call is on record, and still to be done."""
+        return identity in self._intents and self._intents[identity].status in OPEN
 
     def intend(self, identity: str, undo: Undo, payload: bytes, *, takes_result: bool, promise: bytes = b"") -> None:
         """Put on record how a durable call is undone, before it has any effect.
@@ -59,6 +69,11 @@ class Saga:
             head["t"] = undo.timeout_ms
         last = max((entry.seq for entry in self._intents.values()), default=0)
         self._intents[identity] = self._holder.intend(identity, head, payload, after=last, promise=promise)
+
+    def adopt(self, identity: str, head: Mapping[str, Any]) -> None:
+        """Take in a member that was sent to the fleet; its intent is on record with it."""
+        last = max((entry.seq for entry in self._intents.values()), default=0)
+        self._intents[identity] = Entry(identity, "open", last + 1, 0, head, b"")
 
     @property
     def open(self) -> list[Entry]:
@@ -74,8 +89,29 @@ class Saga:
             Unwound: the worker stops.
             Fenced: somebody else decides about this run now.
         """
+        self._call_off()
         for intent in self.open:
-            self._undo(intent)
+            if intent.head["k"] in MEMBER_KINDS:
+                self._take_back(intent)
+            else:
+                self._undo(intent)
+
+    def _call_off(self) -> None:
+        """Cancel the jobs and child runs under way, and wait until they have ended: then nothing is in flight."""
+        members = [intent for intent in self.open if intent.head["k"] in MEMBER_KINDS]
+        over = [self._asked_of(self._fleet.call_off, intent) for intent in members]
+        if not all(over):
+            raise Paused(_LOOK_AGAIN)
+
+    def _take_back(self, intent: Entry) -> None:
+        """Let a child that has completed undo what it did; one that has not is over already."""
+        if not self._asked_of(self._fleet.take_back, intent):
+            raise Paused(_LOOK_AGAIN)
+        self._intents[intent.identity] = self._holder.undo(intent, "undone", intent.head)
+
+    def _asked_of(self, verb: Callable[[str, str], bool], intent: Entry) -> bool:
+        ref = self._holder.claim.ref
+        return self._holder.insist(lambda: verb(intent.head["m"], f"its run {ref.id} ({ref.name}) is undone"))
 
     def _undo(self, intent: Entry) -> None:
         call = self._call(intent)
@@ -88,7 +124,7 @@ class Saga:
             head = {**intent.head, "a": attempt, "w": self._holder.claim.holder}
             try:
                 made = call()
-                self._runner.run(made, context_of(made, self._holder.claim, f"undo:{intent.identity}", attempt))
+                self._runner.run(made, context_of(made, self._holder, f"undo:{intent.identity}", attempt))
             except (Fenced, Suspended, Unwound):
                 raise
             except (Exception, CancelledError, SystemExit, KeyboardInterrupt) as error:
@@ -120,22 +156,25 @@ class Saga:
         raise self._stuck(intent, why)
 
     def _stuck(self, intent: Entry, why: str) -> Stuck:
-        still = ", ".join(f"{entry.identity} ({entry.head['f']})" for entry in self.open)
+        still = ", ".join(f"{entry.identity} ({entry.head.get('f') or entry.head['m']})" for entry in self.open)
         return Stuck(
             f"the undo {intent.head['f']} of {intent.identity} was given up: {why}; still to be undone: {still}"
         )
 
-    def _call(self, intent: Entry) -> Callable[[], StepCall]:
+    def _call(self, intent: Entry) -> Callable[[], StepCall[Any]]:
         """Return what makes the call of an undo; its arguments are read anew for each attempt."""
         fn = find_undo(intent.head["f"])
         if fn is None:
             raise self._stuck(intent, "this worker has imported no function of that name")
         timeout_ms = intent.head.get("t")
-        definition: StepDefinition[..., Any, Any] = StepDefinition(
-            fn, name="undo", timeout=None if timeout_ms is None else timeout_ms / 1000
-        )
+        try:
+            definition: StepDefinition[..., Any, Any] = StepDefinition(
+                fn, name="undo", timeout=None if timeout_ms is None else timeout_ms / 1000
+            )
+        except ConfigurationError as error:  # its parameters have changed since
+            raise self._stuck(intent, str(error)) from None
 
-        def made() -> StepCall:
+        def made() -> StepCall[Any]:
             arguments = from_json(intent.payload)
             if intent.head["s"]:
                 first = next(iter(inspect.signature(fn).parameters))

@@ -22,13 +22,9 @@ from dispatch_celery.errors import (
     StateConflict,
     StoreUnavailable,
 )
-from dispatch_celery.ids import RunId, TypedId
-from dispatch_celery.jobs.model import SCHEMA, WakeUp
-from dispatch_celery.jobs.ports import Observer, Publisher
-from dispatch_celery.jobs.records import JobRecords, Stored
-from dispatch_celery.jobs.scripts import Answer
-from dispatch_celery.jobs.store import JobStore
-from dispatch_celery.jobs.waiting import Ends
+from dispatch_celery.events.model import Event
+from dispatch_celery.events.service import EventService
+from dispatch_celery.ids import EventId, RunId, TypedId
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import current_scope
 from dispatch_celery.store.client import Store
@@ -37,9 +33,16 @@ from dispatch_celery.store.listener import Listener
 from dispatch_celery.store.paging import Page, Pager
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.body import IN_A_STEP, refuse_in_body
+from dispatch_celery.work.model import SCHEMA, WakeUp
+from dispatch_celery.work.ports import Observer, Publisher
+from dispatch_celery.work.records import Stored, WorkRecords
+from dispatch_celery.work.scripts import Answer, woken_by
+from dispatch_celery.work.store import WorkStore
+from dispatch_celery.work.waiting import Ends
 from dispatch_celery.workflows.definition import RunCall, WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
-from dispatch_celery.workflows.model import ENDED, STUCK, Promise, Run, RunRef, RunState
+from dispatch_celery.workflows.model import ENDED, STUCK, Promise, Run, RunPhase, RunRef, RunState
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.store import NewRun, RunStore
@@ -62,7 +65,7 @@ class RunEnds(Ends):
     ended = ENDED | {RunState.PARKED}
 
     def __init__(
-        self, records: JobRecords, keys: Keys, listener: Listener, codec_of: Callable[[str, int], Codec | None]
+        self, records: WorkRecords, keys: Keys, listener: Listener, codec_of: Callable[[str, int], Codec | None]
     ) -> None:
         super().__init__(records, keys, listener)
         self._codec_of = codec_of
@@ -106,11 +109,12 @@ class RunService:
         port: Store,
         keys: Keys,
         store: RunStore,
-        jobs: JobStore,
-        stored: JobRecords,
+        jobs: WorkStore,
+        stored: WorkRecords,
         records: RunRecords,
         registry: WorkflowRegistry,
         publisher: Publisher,
+        events: EventService,
         ends: RunEnds,
         observer: Observer,
         default_queue: str,
@@ -125,6 +129,7 @@ class RunService:
         self._records = records
         self._registry = registry
         self._publisher = publisher
+        self._events = events
         self._ends = ends
         self._observer = observer
         self._default_queue = default_queue
@@ -141,7 +146,10 @@ class RunService:
             WorkflowNotFound: it declares none of that name.
             PayloadError: an argument is unknown, missing, or does not fit.
         """
-        return self.start_call(self._registry.latest(name).bind(**arguments))
+        refuse_in_body("dispatch.start({0!r})", "use wf.run_child or wf.spawn_child of its definition", name)
+        definition = self._registry.latest(name)
+        payload = definition.typed.arguments.encode_plain(definition.typed.bind((), arguments))
+        return self.start_call(RunCall(definition, payload, definition.summary(arguments)))
 
     def start_call(self, call: RunCall[Any]) -> RunHandle[Any]:
         """Store a run and wake a worker; one round trip.
@@ -151,7 +159,9 @@ class RunService:
         """
         return RunHandle(self.write(self.new_run(call)), self, call.definition.typed.result)
 
-    def new_run(self, call: RunCall[Any], *, run_id: RunId | None = None) -> NewRun:
+    def new_run(
+        self, call: RunCall[Any], *, run_id: RunId | None = None, extra: Mapping[str, Any] | None = None
+    ) -> NewRun:
         """Return what would be written for a call; its id is minted here, so writing it twice is one run."""
         definition, options = call.definition, call.options
         spec: dict[str, Any] = {"schema": SCHEMA, "summary": call.summary, "version": definition.version}
@@ -160,6 +170,7 @@ class RunService:
             spec["scope"] = tenant
         if options.idempotency_key is not None:
             spec["idempotency_key"] = options.idempotency_key
+        spec |= extra or {}
         ref = RunRef(
             id=run_id or RunId.mint(),
             name=definition.name,
@@ -277,6 +288,7 @@ class RunService:
         Raises:
             StateConflict: it has completed or failed, or is undoing already and ``discard_undo`` is not given.
         """
+        refuse_in_body("dispatch.runs.cancel()", "use wf.cancel(promise) for what this run has sent, else " + IN_A_STEP)
         run_id = RunId.parse(run_id)
         why = reason or "cancelled by request"
         for _ in range(_TRIES):
@@ -306,6 +318,8 @@ class RunService:
             return RunState.RUNNING
         if answer.verdict == "DONE":
             self._observer("cancelled", stored.ref)
+            for wakeup in woken_by(stored.ref, answer):
+                self._publish(wakeup)
             return RunState.CANCELLED
         if answer.verdict == "READY":
             self._observer("compensating", stored.ref)
@@ -313,16 +327,29 @@ class RunService:
                 self._publish(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec))
             return RunState.PENDING
         if answer.verdict == "UNDOING":
+            if answer.detail == RunState.CANCELLED and stored.state != RunState.PARKED:
+                return RunState(stored.state)  # asked again
             raise StateConflict(_UNDOING.format(stored.ref.id, stored.state))
         return None
 
-    def compensate(self, run_id: RunId | str) -> RunState:
-        """Undo what a run has done so far, and end it as cancelled. The same as ``cancel`` with that reason.
+    def compensate(self, run_id: RunId | str, *, reason: str = "compensated by request") -> RunState:
+        """Undo what a run has done, and end it as cancelled: one that goes on, rests or is parked, or has completed.
 
         Raises:
-            StateConflict: it has ended, or is undoing already.
+            StateConflict: it has failed, is undoing already, or has completed with nothing that can be undone.
         """
-        return self.cancel(run_id, reason="compensated by request")
+        refuse_in_body("dispatch.runs.compensate()", "use wf.compensate() for this run, else " + IN_A_STEP)
+        stored = self._found(RunId.parse(run_id))
+        if stored.state != RunState.COMPLETED:
+            return self.cancel(run_id, reason=reason)
+        answer = self._store.reverse(stored.ref, reason)
+        if answer.verdict == "EMPTY":
+            raise StateConflict(f"{run_id} has completed, and nothing it did can be undone")
+        if answer.verdict != "READY":
+            raise StateConflict(f"{run_id} is {answer.detail} by now: nothing was changed")
+        self._observer("compensating", stored.ref)
+        self._publish(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec))
+        return RunState.PENDING
 
     def retry_undo(self, run_id: RunId | str) -> RunState:
         """Let a run whose undoing is stuck go on, with a new set of attempts for the undo that was given up.
@@ -331,7 +358,7 @@ class RunService:
             StateConflict: it is not parked because an undo was given up.
         """
         run = self.get(run_id)
-        if run.state != RunState.PARKED or run.reason != STUCK:
+        if run.state != RunState.PARKED or (run.reason != STUCK and run.phase != RunPhase.UNDOING):
             raise StateConflict(f"{run_id} is {run.shown}, and no undo of it was given up: there is none to try again")
         return self.resume(run_id)
 
@@ -343,6 +370,7 @@ class RunService:
         Raises:
             StateConflict: the run is not parked, or has no such undo that is open.
         """
+        refuse_in_body("dispatch.runs.skip_undo()")
         stored = self._found(RunId.parse(run_id))
         identity = identity.removeprefix("undo:")
         answer = self._store.skip(stored.ref, identity)
@@ -350,7 +378,19 @@ class RunService:
             raise StateConflict(f"{run_id} is {answer.detail}, not parked: no undo of it can be skipped")
         if answer.verdict == "MISSING":
             raise StateConflict(f"{run_id} has no open undo {identity!r}; see its timeline")
-        return self.resume(run_id) if self.get(run_id).reason == STUCK else RunState.PARKED
+        run = self.get(run_id)
+        return self.resume(run_id) if run.reason == STUCK or run.phase == RunPhase.UNDOING else RunState.PARKED
+
+    def publish(self, run_id: RunId | str, event: Event[Any] | str, payload: Any = None) -> EventId:
+        """Publish an event to one run: a wait of it for that name takes it, whatever key it waits for.
+
+        The run need not exist yet: its id can be that of a handle, or derived by the caller.
+
+        Raises:
+            PayloadError: the payload does not fit the event's type, or cannot be written as JSON.
+            StateConflict: its inbox is full; nothing was stored.
+        """
+        return self._events.publish_to(run_id, event, payload)
 
     def resume(self, run_id: RunId | str) -> RunState:
         """Let a parked run go on: replay it, with today's code.
@@ -358,6 +398,7 @@ class RunService:
         Raises:
             StateConflict: it is not parked.
         """
+        refuse_in_body("dispatch.runs.resume()")
         stored = self._found(RunId.parse(run_id))
         answer = self._store.resume(stored.ref)
         if answer.verdict != "READY":
@@ -414,6 +455,22 @@ class RunService:
     async def acancel(self, run_id: RunId | str, *, reason: str = "", discard_undo: bool = False) -> RunState:
         """Do as ``cancel``, without holding the event loop."""
         return await asyncio.to_thread(self.cancel, run_id, reason=reason, discard_undo=discard_undo)
+
+    async def acompensate(self, run_id: RunId | str, *, reason: str = "compensated by request") -> RunState:
+        """Do as ``compensate``, without holding the event loop."""
+        return await asyncio.to_thread(self.compensate, run_id, reason=reason)
+
+    async def aretry_undo(self, run_id: RunId | str) -> RunState:
+        """Do as ``retry_undo``, without holding the event loop."""
+        return await asyncio.to_thread(self.retry_undo, run_id)
+
+    async def askip_undo(self, run_id: RunId | str, identity: str) -> RunState:
+        """Do as ``skip_undo``, without holding the event loop."""
+        return await asyncio.to_thread(self.skip_undo, run_id, identity)
+
+    async def apublish(self, run_id: RunId | str, event: Event[Any] | str, payload: Any = None) -> EventId:
+        """Do as ``publish``, without holding the event loop."""
+        return await asyncio.to_thread(self.publish, run_id, event, payload)
 
     async def aresume(self, run_id: RunId | str) -> RunState:
         """Do as ``resume``, without holding the event loop."""

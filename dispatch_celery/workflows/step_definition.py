@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -12,18 +13,42 @@ from dispatch_celery.codec import Signature
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.options import check_duration
 from dispatch_celery.retry import Retry
+from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.workflows.undo import Undo
 
-__all__ = ["STEP_LIMIT", "BoundStep", "StepDecorator", "StepDefinition", "UndoStepDecorator", "check_parameters"]
+__all__ = [
+    "BoundStep",
+    "StepCall",
+    "StepDecorator",
+    "StepDefinition",
+    "UndoStepDecorator",
+    "check_parameters",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
 U = TypeVar("U")
 
-STEP_LIMIT: Final = 1_048_576
-"""The largest arguments or result of a step, in bytes."""
 _LONGEST_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall(Generic[R_co]):
+    """A step with its arguments bound; nothing has happened yet."""
+
+    name: str
+    definition: StepDefinition[..., R_co, Any]
+    arguments: dict[str, Any]
+
+    def whole(self) -> StepCall[R_co]:
+        """Return the call with what was left to its defaults: who undoes it may have others, or none."""
+        return StepCall(self.name, self.definition, {**self.definition.typed.defaults, **self.arguments})
+
+    def encode(self, limit: int) -> bytes:
+        """Return its arguments as JSON, checked, and of at most ``limit`` bytes."""
+        return self.definition.typed.arguments.encode(self.arguments, limit=limit)
 
 
 class StepDefinition(Generic[P, R, C_co]):
@@ -65,18 +90,25 @@ class StepDefinition(Generic[P, R, C_co]):
         It takes the step's result first, None where its outcome is not known (an undo must bear that nothing has
         happened), then the step's own arguments. It runs at least once, and is tried again by ``undo_retry``.
         """
-        made = Undo.of(fn, retry=self._undo_retry, timeout_ms=self.timeout_ms)
-        own = tuple(inspect.signature(self.__wrapped__).parameters)
-        if len(made.parameters) != len(own) + 1:
+        own = inspect.signature(self.__wrapped__)
+        starred = next((p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+        if starred is not None:
             raise ConfigurationError(
-                f"{self.name}: its undo {fn.__qualname__} must take the step's result and then {list(own)},"
-                f" not {list(made.parameters)}"
+                f"{self.name}: a step that takes {str(starred)!r} has no undo, which could not name those arguments"
+            )
+        made = Undo.of(fn, retry=self._undo_retry, timeout_ms=self.timeout_ms)
+        names, theirs = _places(own), _places(inspect.signature(fn))
+        if len(theirs[0]) != len(names[0]) + 1 or theirs[1] != names[1]:
+            raise ConfigurationError(
+                f"{self.name}: its undo {fn.__qualname__} must take the step's result and then"
+                f" {list(own.parameters)}, not {list(made.parameters)}"
             )
         self.undone_by = made
         return fn
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Run the function here: a plain call."""
+        refuse_in_body("{0}()", "use wf.step({0}, ...)", self.__name__)
         return self.__wrapped__(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -85,14 +117,23 @@ class StepDefinition(Generic[P, R, C_co]):
     @cached_property
     def typed(self) -> Signature:
         """Its parameters and result, as codecs; built at first use, when every annotation can be resolved."""
-        return Signature(self.__wrapped__, name=f"step {self.name}", limit=STEP_LIMIT)
+        return Signature(self.__wrapped__, name=f"step {self.name}")
 
     @cached_property
     def renamed(self) -> dict[str, str]:
         """The undo's name of each parameter it calls otherwise."""
-        own = tuple(inspect.signature(self.__wrapped__).parameters)
-        theirs = self.undone_by.parameters[1:] if self.undone_by is not None else own
-        return {mine: other for mine, other in zip(own, theirs, strict=True) if mine != other}
+        if self.undone_by is None:
+            return {}
+        own, _ = _places(inspect.signature(self.__wrapped__))
+        return {mine: other for mine, other in zip(own, self.undone_by.parameters[1:], strict=False) if mine != other}
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[R]:
+        """Return a call to be made later or among others, as in ``wf.gather(charge.bind(order), ...)``.
+
+        Raises:
+            PayloadError: an argument is unknown or missing.
+        """
+        return StepCall(self.name, self, self.typed.bind(args, kwargs))
 
     def options(self, *, name: str | None = None) -> BoundStep[P, R, C_co]:
         """Return the step under another name: what its identity is made of."""
@@ -107,8 +148,13 @@ class BoundStep(Generic[P, R, C_co]):
         self.name = name
         self.__wrapped__: Callable[P, C_co] = definition.__wrapped__
 
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[R]:
+        """Return a call under this name; see ``StepDefinition.bind``."""
+        return StepCall(self.name, self.definition, self.definition.typed.bind(args, kwargs))
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Run the function here: a plain call."""
+        refuse_in_body("{0}()", "use wf.step({0}.options(...), ...)", self.definition.__name__)
         return self.__wrapped__(*args, **kwargs)
 
 
@@ -146,3 +192,10 @@ def check_parameters(name: str, shape: inspect.Signature) -> None:
             raise ConfigurationError(
                 f"{name}: '*{parameter.name}' cannot be stored by name; take a list parameter instead"
             )
+
+
+def _places(shape: inspect.Signature) -> tuple[list[str], set[str]]:
+    """Return the parameters that have a place, and those that have a name only."""
+    parameters = shape.parameters.values()
+    named = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    return [parameter.name for parameter in parameters if parameter.name not in named], named

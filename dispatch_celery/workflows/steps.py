@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from dispatch_celery.errors import NotInStep, WorkflowMisuse
-from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
-from dispatch_celery.workflows.store import RunClaim
+from dispatch_celery.errors import Fenced, NotInStep, WorkflowMisuse
+from dispatch_celery.scope import Scope
+from dispatch_celery.work.body import out_of_body
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.progress import report_progress
+from dispatch_celery.workflows.holder import Holder
+from dispatch_celery.workflows.step_definition import BoundStep, StepCall, StepDefinition
 
-__all__ = ["Runner", "StepCall", "StepContext", "context_of", "current_step", "in_step"]
+__all__ = ["Reporter", "Runner", "StepContext", "context_of", "current_step", "in_step", "step_call"]
+
+_UNDO: Final = "undo:"
+"""What the identity of an undo begins with."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepCall:
-    """One call of a step."""
+def step_call(fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> StepCall[Any]:
+    """Return the call of a step, a step with options, or a plain function.
 
-    name: str
-    definition: StepDefinition[..., Any, Any]
-    arguments: dict[str, Any]
-
-    @classmethod
-    def of(cls, fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> StepCall:
-        """Return the call of a step, a step with options, or a plain function.
-
-        Raises:
-            WorkflowMisuse: it is none of them.
-            PayloadError: an argument is unknown or missing.
-        """
-        if isinstance(fn, BoundStep):
-            name, definition = fn.name, fn.definition
-        else:
-            definition = fn if isinstance(fn, StepDefinition) else _plain(fn)
-            name = definition.name
-        return cls(name, definition, definition.typed.bind(args, kwargs))
-
-    def encode(self) -> bytes:
-        """Return its arguments as JSON, checked."""
-        return self.definition.typed.arguments.encode(self.arguments)
+    Raises:
+        WorkflowMisuse: it is none of them.
+        PayloadError: an argument is unknown or missing.
+    """
+    if isinstance(fn, BoundStep | StepDefinition):
+        return fn.bind(*args, **kwargs)
+    return _plain(fn).bind(*args, **kwargs)
 
 
 @lru_cache(maxsize=1_000)
@@ -52,13 +44,36 @@ def _plain(fn: Any) -> StepDefinition[..., Any, Any]:
     return StepDefinition(fn)
 
 
+class Reporter:
+    """Records how far one attempt of a step has come, for as long as it runs."""
+
+    def __init__(self, holder: Holder, identity: str, attempt: int) -> None:
+        self._holder = holder
+        self._facts = {"step": identity, "attempt": attempt}
+        self._held = f"{identity} of {holder.claim.ref.id} does not run any more under token {holder.claim.token}"
+        self._is_over = False
+
+    def close(self) -> None:
+        """Take no more: the attempt is over, though a thread it has left behind may not know."""
+        self._is_over = True
+
+    def __call__(self, done: float, total: float | None, message: str) -> None:
+        """Record it, unless the server does not answer."""
+        if self._is_over:
+            raise Fenced(self._held)
+        report_progress(self._holder.report, held=self._held, done=done, total=total, message=message, **self._facts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """One attempt of a step, from inside."""
+    """One attempt of a step or of an undo, from inside. Also what a middleware is given."""
 
     id: str
-    """Its identity in the run."""
-    run_id: str
+    """Its identity in the run, such as ``charge#1``; of the undo of that, ``undo:charge#1``."""
+    name: str
+    """The step's name; of an undo, its function's."""
+    ref: WorkRef
+    """The run it belongs to."""
     attempt: int
     """From 1; what ``max_attempts`` counts."""
     token: int
@@ -66,26 +81,75 @@ class StepContext:
     idempotency_key: str
     """The same in every attempt: hand it to the outside world, so that an effect happens once there."""
     deadline: datetime | None
+    """When this attempt times out; None without a timeout."""
+    scope: Scope
+    arguments: dict[str, Any]
+    is_cancelled: Callable[[], bool] = bool
+    report: Reporter | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.ref.id
+
+    @property
+    def queue(self) -> str:
+        """The queue its run waited in."""
+        return self.ref.queue
+
+    @property
+    def is_undo(self) -> bool:
+        """Whether this undoes a step."""
+        return self.id.startswith(_UNDO)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to cancel: clean up and raise ``Cancel``."""
+        return self.is_cancelled()
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Record how far this attempt has come; one round trip. Skipped while the server does not answer.
+
+        ``runs.get`` shows it until the step has ended, or its run has left this worker.
+
+        Raises:
+            Fenced: the step does not run here any more; let it pass.
+        """
+        if self.report is not None:
+            self.report(done, total, message)
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def aprogress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Do as ``progress``, without holding the event loop."""
+        await asyncio.to_thread(self.progress, done, total, message)
+
+    # -- the same on an event loop, written by .ci/make_twins.py
 
 
 class Runner(Protocol):
     """Calls a step's function in this process."""
 
-    def run(self, call: StepCall, context: StepContext) -> Any:
+    def run(self, call: StepCall[Any], context: StepContext) -> Any:
         """Return what it returns, raise what it raises."""
         ...
 
 
-def context_of(call: StepCall, claim: RunClaim, identity: str, attempt: int) -> StepContext:
+def context_of(call: StepCall[Any], holder: Holder, identity: str, attempt: int) -> StepContext:
     """Return what one attempt of a step, or of an undo, may know of itself."""
-    timeout_ms = call.definition.timeout_ms
+    timeout_ms, claim = call.definition.timeout_ms, holder.claim
     return StepContext(
         id=identity,
-        run_id=claim.ref.id,
+        name=call.definition.__name__ if identity.startswith(_UNDO) else call.name,
+        ref=claim.ref,
         attempt=attempt,
         token=int(claim.token.partition(".")[0]),
         idempotency_key=f"{claim.ref.id}:{claim.generation}:{identity}",
         deadline=None if timeout_ms is None else datetime.now(UTC) + timedelta(milliseconds=timeout_ms),
+        scope=Scope.from_path(claim.ref.scope),
+        arguments=call.arguments,
+        is_cancelled=lambda: holder.cancelled,
+        report=Reporter(holder, identity, attempt),
     )
 
 
@@ -106,9 +170,12 @@ def current_step() -> StepContext:
 
 @contextmanager
 def in_step(context: StepContext) -> Iterator[StepContext]:
-    """Make ``context`` the running step of a block."""
+    """Make ``context`` the running step of a block, which is no part of its workflow's body."""
     mark = _current.set(context)
     try:
-        yield context
+        with out_of_body():
+            yield context
     finally:
         _current.reset(mark)
+        if context.report is not None:
+            context.report.close()

@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatch_celery.jobs.model import WorkRef
-from dispatch_celery.jobs.records import encode_spec
-from dispatch_celery.jobs.scripts import Answer, JobScripts
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.records import encode_spec
+from dispatch_celery.work.scripts import Answer
+from dispatch_celery.work.store import WorkStore
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.model import RunRef, RunState
 
-__all__ = ["Awaited", "NewRun", "RunClaim", "RunStore"]
+__all__ = ["Awaited", "Family", "Member", "NewRun", "RunClaim", "RunStore"]
 
 _FIRE: int = 500
 _KIND = "run-"
@@ -47,6 +48,35 @@ class Awaited:
     rest: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One job or child run about to be written, and the promise by which its run waits for it."""
+
+    identity: str
+    rest: bytes
+    ref: WorkRef
+    spec: Mapping[str, Any]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Members of one kind, name, lane and scope, with the same options."""
+
+    members: Sequence[Member]
+    due: int | None = None
+    """When they become ready, in ms since 1970; None: at once."""
+    expires: int | None = None
+    timeout: int | None = None
+    detached: bool = False
+
+    @property
+    def state(self) -> str:
+        """In which state they begin."""
+        later = "waiting" if self.members[0].ref.kind else "scheduled"
+        return "pending" if self.due is None else later
+
+
 @dataclass(slots=True, kw_only=True)
 class RunClaim:
     """What a worker was given: the right to go on with this run, and all that is recorded of it."""
@@ -69,7 +99,7 @@ class RunClaim:
     entries: list[Entry] = field(default_factory=list)
 
 
-class RunStore(JobScripts):
+class RunStore(WorkStore):
     """The scripts of one partition, typed."""
 
     def start(self, run: NewRun, riders: Sequence[Call] = ()) -> list[str]:
@@ -135,11 +165,13 @@ class RunStore(JobScripts):
 
     # -- the holder
 
-    def record(self, claim: RunClaim, identity: str, status: str, rest: bytes) -> list[str]:
+    def record(self, claim: RunClaim, identity: str, status: str, rest: bytes) -> tuple[str, list[Any]]:
         """Record the outcome of a promise, or of one try of it (``retrying``)."""
         keys = {
             "record": self._keys.record(claim.ref.id),
             "promises": self._keys.promises(claim.ref.id),
+            "due": self._keys.due(claim.ref.id),
+            "timers": self._keys.timers,
             "journal": self._keys.journal,
         }
         arguments = {
@@ -148,7 +180,43 @@ class RunStore(JobScripts):
             "status": status,
             "rest": rest,
         }
-        return words(ask(self.port, Call.of("runs/record", keys, arguments)))
+        reply = ask(self.port, Call.of("runs/record", keys, arguments))
+        return text(reply[0]), reply[1:]
+
+    def spawn(self, claim: RunClaim, family: Family, riders: Sequence[Call] = ()) -> list[str]:
+        """Write members of one family with the promises they are waited for by, in one trip with their messages."""
+        first, keys = family.members[0].ref, self._keys
+        kind = first.kind
+        state = family.state
+        fixed = {
+            **self._undo_keys(claim.ref),
+            "promises": keys.promises(claim.ref.id),
+            "to_state": keys.state(state, kind),
+            "to_name": keys.name(state, first.name, kind),
+            "scope": keys.scope(first.scope, kind),
+            "lane": keys.lane(first.lane),
+            "lanes": keys.lanes,
+            "marks": keys.marks,
+            "timers": keys.timers,
+        }
+        arguments: dict[str, Word] = {
+            **self._common(first),
+            **self._held(claim, f"spawn {family.members[0].identity} {claim.revision}"),
+            "kind": "run" if kind else "job",
+            "state": state,
+            "name": first.name,
+            "due": "" if family.due is None else family.due,
+            "expires": "" if family.expires is None else family.expires,
+            "timeout": "" if family.timeout is None else family.timeout,
+            "detached": int(family.detached),
+        }
+        rest: list[Word] = []
+        for one in family.members:
+            rest += (one.identity, one.rest, one.ref.id, encode_spec(one.spec), one.payload, one.ref.version)
+        records = [keys.record(one.ref.id) for one in family.members]
+        dues = [keys.due(one.ref.id) for one in family.members] if kind else []
+        call = Call.of("runs/spawn", fixed, arguments, more_keys=[*records, *dues], rest=rest)
+        return words(ask_all(self.port, [call, *riders])[0])
 
     def intend(self, claim: RunClaim, identity: str, rest: bytes, *, promise: bytes = b"") -> list[str]:
         """Note how an effect is to be undone; ``promise`` resolves the durable call that asked for it."""
@@ -171,8 +239,14 @@ class RunStore(JobScripts):
         }
         return words(ask(self.port, Call.of("runs/undo", self._undo_keys(claim.ref), arguments)))
 
-    def suspend(self, claim: RunClaim, awaited: Sequence[Awaited]) -> tuple[str, list[Any]]:
-        """Register what a run waits for, and let go of it, unless some of that is there."""
+    def suspend(
+        self, claim: RunClaim, awaited: Sequence[Awaited], *, enough: int | None = None, fast: bool = False
+    ) -> tuple[str, list[Any]]:
+        """Register what a run waits for, and let go of it, unless that is there.
+
+        It is woken when no more than ``enough`` of them are left (None: when the first has come) or, where it is
+        ``fast``, when one has failed.
+        """
         keys = {
             **self._move_keys(claim.ref, RunState.RUNNING, RunState.WAITING),
             "held": self._keys.held(claim.holder),
@@ -185,9 +259,22 @@ class RunStore(JobScripts):
             rest += (one.identity, one.status, "" if one.delay is None else one.delay, one.rest)
         reply = ask(
             self.port,
-            Call.of("runs/suspend", keys, self._held(claim, f"suspend {claim.revision}"), rest=rest),
+            Call.of(
+                "runs/suspend",
+                keys,
+                {
+                    **self._held(claim, f"suspend {claim.revision}"),
+                    "enough": max(len(awaited) - 1, 0) if enough is None else enough,
+                    "fast": int(fast),
+                },
+                rest=rest,
+            ),
         )
         return text(reply[0]), reply[1:]
+
+    def journal(self, ref: WorkRef) -> list[Entry]:
+        """Return all that is recorded of a run by now."""
+        return _entries(ask(self.port, Call.command("HGETALL", self._keys.promises(ref.id))))
 
     def finish(self, claim: RunClaim, outcome: RunState, fields: Sequence[Word]) -> Answer:
         """Record how a held run ended."""
@@ -210,7 +297,8 @@ class RunStore(JobScripts):
             "outcome": outcome,
             "retain": retain,
         }
-        return self._answer(Call.of("runs/finish", keys, arguments, rest=fields))
+        parent = self._parent_keys(claim.ref)
+        return self._answer(Call.of("runs/finish", keys, arguments, more_keys=parent, rest=fields))
 
     def park(self, ref: WorkRef, *, holder: str, token: str, reason: str, detail: str) -> Answer:
         """Set a held run aside until a person decides."""
@@ -252,7 +340,7 @@ class RunStore(JobScripts):
             "discard": int(discard),
             "retain": self._settings.retain_cancelled,
         }
-        return self._answer(Call.of("runs/cancel", keys, arguments))
+        return self._answer(Call.of("runs/cancel", keys, arguments, more_keys=self._parent_keys(ref)))
 
     def turn(self, ref: WorkRef, expected: str, reason: str) -> Answer:
         """Let a run that nobody holds undo what it has done, and be cancelled then."""
@@ -264,6 +352,26 @@ class RunStore(JobScripts):
         }
         arguments = {**self._common(ref), "expected": expected, "reason": reason}
         return self._answer(Call.of("runs/turn", keys, arguments))
+
+    def reverse(self, ref: WorkRef, reason: str) -> Answer:
+        """Let a completed run undo what it did, and be cancelled then."""
+        keys = {
+            **self._move_keys(ref, RunState.COMPLETED, RunState.PENDING),
+            "open": self._keys.open_undos(ref.id),
+        }
+        return self._answer(Call.of("runs/reverse", keys, {**self._common(ref), "reason": reason}))
+
+    def nudge(self, runs: Sequence[tuple[WorkRef, str]]) -> list[Answer]:
+        """Tell runs, by the durable call they wait with, that something was published where they wait."""
+        calls = [
+            Call.of(
+                "runs/nudge",
+                {**self._move_keys(ref, RunState.WAITING, RunState.PENDING), "waits": self._keys.waits(ref.id)},
+                {**self._common(ref), "identity": identity},
+            )
+            for ref, identity in runs
+        ]
+        return [Answer(*words(reply)) for reply in ask_all(self.port, calls)]
 
     def resume(self, ref: WorkRef) -> Answer:
         """Make a parked run ready again."""

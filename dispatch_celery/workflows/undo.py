@@ -49,8 +49,30 @@ class Undo:
             raise ConfigurationError(f"the undo {fn.__qualname__} cannot take {str(starred)!r}: name its parameters")
         name = f"{fn.__module__}:{fn.__qualname__}"
         _declared[name] = fn
-        policy = StoredRetry.dump(retry or DEFAULT_UNDO_RETRY)
+        try:
+            policy = StoredRetry.dump(retry or DEFAULT_UNDO_RETRY)
+        except ConfigurationError:
+            backoff = getattr(retry, "backoff", None)
+            raise ConfigurationError(
+                f"undo_retry of {fn.__qualname__} is stored with the run, which cannot hold the backoff {backoff!r}:"
+                " use Constant, Linear or Exponential"
+            ) from None
         return cls(name, tuple(parameter.name for parameter in parameters), policy, timeout_ms)
+
+    @classmethod
+    def of_module(cls, fn: Callable[..., Any]) -> Undo:
+        """Return the undo that a function of a module is.
+
+        Raises:
+            ConfigurationError: it is nested: it would hold what one run's call had, and be found by another's.
+        """
+        undo = cls.of(fn)
+        if "<locals>" in undo.name:
+            raise ConfigurationError(
+                f"add_undo takes a function of a module, not {fn.__qualname__}: another process could not find it, and"
+                " this one might find that of another run"
+            )
+        return undo
 
 
 def find_undo(name: str) -> Callable[..., Any] | None:
@@ -61,5 +83,6 @@ def find_undo(name: str) -> Callable[..., Any] | None:
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         found = getattr(found, part, None)
-    found = getattr(found, "__wrapped__", found)
+    if not inspect.isfunction(found):  # a step or job of that name: the undo is the function in it
+        found = getattr(found, "__wrapped__", None)
     return found if inspect.isfunction(found) else None

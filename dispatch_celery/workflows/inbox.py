@@ -1,0 +1,229 @@
+"""Waiting for events: a run registers with its topics, looks at them itself, and records what it takes.
+
+A topic is looked at from where this wait has looked already, at first from the run's own start. What the run has
+consumed is passed over; what a predicate refuses moves only this wait's own place. The event that is taken is recorded
+with the wait, under the run's fence: then, and only then, it is consumed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from dispatch_celery.codec import Codec
+from dispatch_celery.events.model import Event, Place, Received, StoredEvent
+from dispatch_celery.events.store import LOOK
+from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.failure import encode_error, rebuilt
+from dispatch_celery.workflows.journal import Branch, rest_of
+from dispatch_celery.workflows.slice import Asked
+from dispatch_celery.workflows.store import Awaited
+
+__all__ = ["EventWait", "Inbox"]
+
+_MICRO: Final = 1_000
+"""A place is a time in microseconds since 1970, made to grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventWait:
+    """One topic to wait at: alone, or among others."""
+
+    event: Event[Any] | str
+    places: tuple[Place, ...]
+    codec: Codec
+    where: Callable[[Any], bool] | None = None
+    lookback: int = 0
+
+    @property
+    def digest(self) -> bytes:
+        """What is compared of it on a replay."""
+        return " ".join(place.digest for place in self.places).encode()
+
+
+class _Found(NamedTuple):
+    place: int
+    which: int
+    event: StoredEvent
+    value: Any
+    error: Exception | None
+
+
+class Inbox:
+    """The waits of one run."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def one(self, wait: EventWait, timeout_ms: int | None) -> Any:
+        """Wait for one event; return its payload, None when the time is up.
+
+        Raises:
+            PayloadError: what was published does not fit the type that is waited for; it stays for others.
+        """
+        asked = self._engine.ask(_name(wait), "event", wait.digest)
+        self._first_of(asked, [wait], timeout_ms)
+        return self._taken(asked, [wait], None)
+
+    # -- for tasks
+
+    def ask(self, wait: EventWait) -> Asked:
+        """Give one wait its identity."""
+        return self._engine.ask(_name(wait), "event", wait.digest)
+
+    def look(self, asked: Asked, wait: EventWait, timeout_ms: int | None) -> Awaited | None:
+        """Resolve one wait with an event that is there; otherwise return what is to be waited for."""
+        if asked.entry is None or not asked.entry.is_resolved:
+            found = self._seek(asked, [wait])
+            if found is None:
+                return Awaited(asked.identity, "awaiting", timeout_ms, rest_of(asked.head))
+            self._take(asked, found)
+            self._topics_forgotten(asked, [wait])
+        return None
+
+    def taken(self, asked: Asked, wait: EventWait) -> Any:
+        """Return what a resolved wait was given."""
+        return self._taken(asked, [wait], None)
+
+    # -- several at once
+
+    def any(self, waits: Sequence[EventWait], timeout_ms: int | None) -> Received[Any] | None:
+        """Wait for the first of several; return which it was with its payload, None when the time is up."""
+        asked = self._engine.ask("wait_for_any", "any", b" ".join(wait.digest for wait in waits))
+        self._first_of(asked, waits, timeout_ms)
+        entry = asked.entry
+        if entry is None or entry.status == "timeout":
+            return None
+        wait = waits[int(entry.head.get("i", 0))]
+        return Received(wait.event, self._taken(asked, waits, None), str(entry.head["ev"]))
+
+    def all(self, waits: Sequence[EventWait], timeout_ms: int | None) -> list[Received[Any]] | None:
+        """Wait for all of several; None when the time is up before. What came by then is consumed."""
+        asked = self._engine.ask("wait_for_all", "all", b" ".join(wait.digest for wait in waits))
+        branch = Branch(f"{asked.identity}/", in_order=False)
+        members = [self._engine.ask(_name(wait), "event", wait.digest, branch) for wait in waits]
+        if asked.entry is None or not asked.entry.is_resolved:
+            missing = [n for n, member in enumerate(members) if member.entry is None]
+            while missing:
+                found = self._seek(asked, [waits[n] for n in missing])
+                if found is None:
+                    self._rest(asked, timeout_ms)
+                    break
+                self._take(members[missing[found.which]], found)
+                missing = [n for n, member in enumerate(members) if member.entry is None]
+            else:
+                self._engine.settle(asked, b"null")
+                self._topics_forgotten(asked, waits)
+        if asked.entry is None or asked.entry.status == "timeout":
+            return None
+        return [
+            Received(wait.event, self._taken(member, [wait], None), str(member.entry.head["ev"]))
+            for wait, member in zip(waits, members, strict=True)
+            if member.entry is not None
+        ]
+
+    # -- within
+
+    def _first_of(self, asked: Asked, waits: Sequence[EventWait], timeout_ms: int | None) -> None:
+        """Resolve a wait with the first event of its topics, or with the end of its time; else the run rests."""
+        if asked.entry is not None and asked.entry.is_resolved:
+            return
+        found = self._seek(asked, waits)
+        if found is None:
+            self._rest(asked, timeout_ms)
+            return
+        self._take(asked, found)
+        self._topics_forgotten(asked, waits)
+
+    def _rest(self, asked: Asked, timeout_ms: int | None) -> None:
+        self._engine.await_event(asked, timeout_ms)
+
+    def _seek(self, asked: Asked, waits: Sequence[EventWait]) -> _Found | None:
+        """Register at the topics, and return the first event that suits; note how far each was looked through."""
+        self._engine.may_act()
+        ref = self._engine.claim.ref
+        waiter = f"{ref.id} {asked.identity}"
+        told = json.dumps({"name": ref.name, "lane": ref.lane, "version": ref.version})
+        seen = self._starts(asked, waits)
+        found: list[_Found] = []
+        looking = [(n, place) for n, wait in enumerate(waits) for place in wait.places]
+        while looking:
+            places = [(place, seen[place.digest]) for _, place in looking]
+            topics = self._look(places, waiter, told)
+            further = []
+            for (n, place), events in zip(looking, topics, strict=True):
+                first = self._first(events, waits[n], n, seen, place.digest)
+                if first is not None:
+                    found.append(first)
+                elif len(events) == LOOK:
+                    further.append((n, place))
+            looking = further
+        asked.head["p"] = seen
+        asked.head["n"] = [[place.name, place.key] for wait in waits for place in wait.places if not place.run]
+        return min(found, key=lambda one: one.place) if found else None
+
+    def _look(self, places: list[tuple[Place, int]], waiter: str, told: str) -> list[list[StoredEvent]]:
+        topics = self._engine.topics
+        return self._engine.holder.insist(lambda: topics.look(places, waiter=waiter, run=told))
+
+    def _first(
+        self, events: Sequence[StoredEvent], wait: EventWait, which: int, seen: dict[str, int], digest: str
+    ) -> _Found | None:
+        """Return the first of some events that suits a wait; what does not is passed over for good."""
+        consumed = self._engine.journal.events
+        for event in events:
+            found = None if event.id in consumed else self._suits(event, wait, which)
+            if found is not None:
+                return found
+            seen[digest] = event.place
+        return None
+
+    def _starts(self, asked: Asked, waits: Sequence[EventWait]) -> dict[str, int]:
+        """Return from where each topic is to be looked at: behind what this wait has seen of it."""
+        entry = asked.entry
+        seen = dict(entry.head.get("p", {})) if entry is not None else dict(asked.head.get("p", {}))
+        for wait in waits:
+            for place in wait.places:
+                first = 0 if place.run else (self._engine.claim.created_at - wait.lookback) * _MICRO - 1
+                seen.setdefault(place.digest, first)
+        return seen
+
+    @staticmethod
+    def _suits(event: StoredEvent, wait: EventWait, which: int) -> _Found | None:
+        try:
+            value = wait.codec.decode(event.payload)
+        except Exception as error:  # noqa: BLE001 - what does not fit is told to this wait
+            return _Found(event.place, which, event, None, error)
+        if wait.where is not None and not wait.where(value):
+            return None
+        return _Found(event.place, which, event, value, None)
+
+    def _take(self, asked: Asked, found: _Found) -> None:
+        """Record what was found; an event that does not fit is told, and stays for others."""
+        head = {name: value for name, value in asked.head.items() if name not in ("p", "n")}
+        head |= {"ev": found.event.id, "i": found.which}
+        if found.error is None:
+            self._engine.resolve(asked, "value", head, found.event.payload)
+        else:
+            self._engine.resolve(asked, "error", {**head, "bad": 1}, encode_error(found.error))
+
+    def _topics_forgotten(self, asked: Asked, waits: Sequence[EventWait]) -> None:
+        places = [place for wait in waits for place in wait.places]
+        waiter = f"{self._engine.claim.ref.id} {asked.identity}"
+        self._engine.holder.insist(lambda: self._engine.topics.forget(places, waiter))
+
+    @staticmethod
+    def _taken(asked: Asked, waits: Sequence[EventWait], default: Any) -> Any:
+        entry = asked.entry
+        if entry is None or entry.status == "timeout":
+            return default
+        if entry.status == "error":
+            raise rebuilt(entry.identity, entry.payload)
+        return waits[int(entry.head.get("i", 0)) if len(waits) > 1 else 0].codec.decode(entry.payload)
+
+
+def _name(wait: EventWait) -> str:
+    name = wait.event if isinstance(wait.event, str) else wait.event.name
+    return "".join("." if letter in "/# " else letter for letter in name)
