@@ -1,14 +1,15 @@
-"""``dispatch explain ID``: what a job or a dead letter waits for, and what to do about it."""
+"""``dispatch explain ID``: what a job, a run or a dead letter waits for, and what to do about it."""
 
 from __future__ import annotations
 
 import click
 
 from dispatch_celery.cli.explaining import explain_job, explain_message
+from dispatch_celery.cli.explaining_runs import explain_run
 from dispatch_celery.cli.phrases import Explanation, Surroundings
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.errors import JobNotFound
-from dispatch_celery.ids import DeadLetterId, JobId
+from dispatch_celery.ids import DeadLetterId, JobId, RunId
 
 __all__ = ["explain"]
 
@@ -17,7 +18,10 @@ __all__ = ["explain"]
 @click.argument("some_id", metavar="ID")
 @with_session
 def explain(session: Session, some_id: str) -> None:
-    """Say what a job or dead letter waits for, since when, who holds it, when it moves next, and what to do."""
+    """Say what a job, run or dead letter waits for, since when, who holds it, when it moves, and what to do."""
+    if some_id.startswith(f"{RunId.prefix}_"):
+        _explain_run(session, RunId.parse(some_id))
+        return
     is_letter = some_id.startswith(f"{DeadLetterId.prefix}_")
     job_id = DeadLetterId.parse(some_id).job_id if is_letter else JobId.parse(some_id)
     try:
@@ -33,10 +37,17 @@ def explain(session: Session, some_id: str) -> None:
     _print(session, some_id, "job", job.state, explain_job(job, around))
 
 
+def _explain_run(session: Session, run_id: RunId) -> None:
+    run = session.dispatch.runs.get(run_id)
+    around = session.insight.run_surroundings(run, command=session.command)
+    _print(session, run_id, "run", run.state, explain_run(run, around))
+
+
 def _print(session: Session, some_id: str, kind: str, state: str, found: Explanation) -> None:
     if session.output.as_json:
         facts = {
             "explanation": found.explanation,
+            "detail": found.detail or None,
             "advice": found.advice,
             "since": found.since,
             "next_at": found.next_at,
@@ -45,4 +56,6 @@ def _print(session: Session, some_id: str, kind: str, state: str, found: Explana
         session.output.document({"id": some_id, "kind": kind, "state": state, **facts})
         return
     session.output.line(found.explanation)
+    if found.detail:
+        session.output.line(found.detail)
     session.output.line(found.advice, style="bold")

@@ -14,7 +14,6 @@ from dispatch_celery.cli.phrases import (
     Explanation,
     Surroundings,
     attempt_of,
-    count_of,
     hint_of,
     kept_until,
     named,
@@ -24,7 +23,7 @@ from dispatch_celery.cli.phrases import (
     with_failure,
 )
 from dispatch_celery.cli.plain import one_line
-from dispatch_celery.cluster.model import Worker
+from dispatch_celery.cli.readiness import explain_pending, explain_timed, holder_of
 from dispatch_celery.dlq.model import DeadLetter
 from dispatch_celery.ids import DeadLetterId
 from dispatch_celery.jobs.model import Job, JobState
@@ -71,96 +70,20 @@ def _retrying(job: Job, around: Surroundings) -> Explanation:
 
 
 def _timed(job: Job, around: Surroundings, opening: str) -> Explanation:
-    """Explain a wait for a timer: to come, or overdue because nobody keeps house."""
-    due = job.due_at
-    advice = f"Nothing to do; `{around.command} jobs run-now {job.id}` runs it at once."
-    if due is not None and due <= around.now:
-        moves = f"was due {around.ago(due)}, and the leading worker makes it ready now"
-        if not any(worker.leads for worker in around.live):
-            moves = f"was due {around.ago(due)}, and no live worker leads, so nobody makes it ready"
-            advice = start_worker(job, around) if not around.live else "A live worker takes the lead within seconds."
-        return Explanation(
-            explanation=f"{opening}: it {moves}.", advice=advice, since=job.created_at, next_at=around.now
-        )
-    return Explanation(
-        explanation=f"{opening}: {attempt_of(job.attempt, around)} is due {around.ago(due)}.",
-        advice=advice,
-        since=job.created_at,
-        next_at=due,
-    )
-
-
-def _pending(job: Job, around: Surroundings) -> Explanation:
-    if around.unknown_since is not None and not around.name_is_known:
-        return _unknown(job, around)
-    ready = around.published_at or job.created_at
-    since = f"since {around.ago(ready)}"
-    if around.publishes:
-        times = "once" if around.publishes == 1 else f"{around.publishes} times"
-        since = f"for some time: its message was published again {times}, last {around.ago(ready)}"
-    if ready > around.now:
-        # A worker that did not know the name gave it back, for a pause.
-        since = f"for some time: its message is published again {around.ago(ready)}"
-        ready = around.unknown_since or job.created_at
-    ahead = f", with {count_of(around.ahead, 'job')} of its priority ahead" if around.ahead else ""
-    takers = [worker for worker in around.live if job.queue in worker.queues]
-    who, advice = _takers(job, around, takers)
-    return Explanation(
-        explanation=f"{named(job)} is pending: ready in the queue {job.queue!r} {since}{ahead}. {who}.",
-        advice=advice,
-        since=ready,
-    )
-
-
-def _takers(job: Job, around: Surroundings, takers: list[Worker]) -> tuple[str, str]:
-    """Return who could take a ready job, and what to do if nobody can."""
-    if not around.live:
-        return "No worker is live, so nobody takes it", start_worker(job, around)
-    if not takers:
-        return (
-            f"{count_of(len(around.live), 'live worker')}, and none of them consumes this queue, so nobody takes it",
-            start_worker(job, around),
-        )
-    who = f"{count_of(len(takers), 'live worker')} consume{'s' if len(takers) == 1 else ''} it"
-    if not around.name_is_known:
-        return (
-            f"{who}, but no live worker is known to declare {job.name!r}",
-            f"Deploy a worker that declares {job.name!r}; the job goes on by itself.",
-        )
-    held, slots = sum(worker.holding for worker in takers), sum(worker.concurrency for worker in takers)
-    if held >= slots:
-        return (
-            f"{who}, and all are busy ({held:,} jobs in {slots:,} slots), so it moves when one of them ends",
-            "Wait, or start more workers for this queue.",
-        )
-    return (
-        f"{who} ({held:,} of {slots:,} slots are busy), so it is taken within moments",
-        f"Nothing to do; if it still waits in a minute, see `{around.command} doctor` and the workers' logs.",
-    )
-
-
-def _unknown(job: Job, around: Surroundings) -> Explanation:
-    since = max(moment for moment in (around.unknown_since, around.known_at) if moment is not None)
-    ends = since + around.unknown_grace
-    return Explanation(
-        explanation=f"{named(job)} is pending in the queue {job.queue!r}, but no live worker has known its name since"
-        f" {around.ago(since)}; it becomes a dead letter {around.ago(ends)}.",
-        advice=f"Deploy a worker that declares {job.name!r}; the job goes on by itself, also from the dead letters.",
-        since=since,
-        next_at=ends,
+    return explain_timed(
+        job,
+        around,
+        opening,
+        what=attempt_of(job.attempt, around),
+        due=job.due_at,
+        advice=f"Nothing to do; `{around.command} jobs run-now {job.id}` runs it at once.",
     )
 
 
 def _running(job: Job, around: Surroundings) -> Explanation:
-    holder = next((worker for worker in around.workers if worker.id == job.worker), None)
-    process = f", process {around.pid}" if around.pid else ""
-    who = (
-        f"worker {job.worker}"
-        if holder is None
-        else f"worker {holder.name} ({holder.id} on {holder.hostname}{process})"
-    )
+    who, is_lost = holder_of(job, around)
     opening = f"{named(job)} is running: {who} holds it since {around.ago(job.started_at)}"
-    if holder is None or not around.leased(holder):
+    if is_lost:
         return Explanation(
             explanation=f"{opening}, but that worker is lost; the leading worker makes the job ready again.",
             advice="Nothing to do: it is recovered within seconds." if around.live else start_worker(job, around),
@@ -225,7 +148,7 @@ def _cancelled(job: Job, around: Surroundings) -> Explanation:
 
 _STATES: Final[Mapping[JobState, Callable[[Job, Surroundings], Explanation]]] = {
     JobState.SCHEDULED: _scheduled,
-    JobState.PENDING: _pending,
+    JobState.PENDING: explain_pending,
     JobState.RUNNING: _running,
     JobState.RETRYING: _retrying,
     JobState.COMPLETED: _completed,

@@ -11,7 +11,7 @@ import click
 from dispatch_celery.cli.moments import moment
 from dispatch_celery.scope import Scope
 
-__all__ = ["dead_letter_filters", "given", "job_filters", "paging", "scope_of"]
+__all__ = ["dead_letter_filters", "given", "job_filters", "paging", "scope_of", "tenant"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +44,12 @@ def _times(what: str) -> tuple[Callable[[F], F], ...]:
 def paging(command: F) -> F:
     """Add ``--limit`` and ``--cursor``."""
     return _all(_PAGING, command)
+
+
+def tenant(command: F) -> F:
+    """Add ``--scope-app`` and ``--scope-org``, which say for whom something is done."""
+    app = click.option("--scope-app", help="The tenant's application.")
+    return _all((app, click.option("--scope-org", help="The tenant's organisation.")), command)
 
 
 def job_filters(command: F) -> F:

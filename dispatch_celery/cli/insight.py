@@ -1,26 +1,33 @@
-"""Reads that no service offers: the server's clock and version, and what surrounds one job. Changes nothing."""
+"""Reads that no service offers: the server's clock and version, what surrounds one job or run. Changes nothing."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from dispatch_celery.app import Dispatch
-from dispatch_celery.cli.phrases import Surroundings
+from dispatch_celery.cli.phrases import Member, RunSurroundings, Surroundings, is_undo
 from dispatch_celery.clock import from_ms
 from dispatch_celery.config import redact_url
 from dispatch_celery.jobs.model import Job, JobRef
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, ask_all, text
+from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.worker.broker import wire
 from dispatch_celery.worker.checks import server_version
+from dispatch_celery.workflows.journal import Entry
+from dispatch_celery.workflows.members import MEMBER_KINDS
+from dispatch_celery.workflows.model import Promise, Run, RunRef, RunState
 
 __all__ = ["Insight"]
 
 _FIELDS = ("unknown_since", "publishes", "pid", "spec")
+_RUN_FIELDS = ("unknown_since", "publishes", "pid", "started_at", "parked_at", "enough")
+_MEMBER_FIELDS = ("state", "created_at")
+_DUE = ("start", "pause", "deadline")
 
 
 class Insight:
@@ -81,6 +88,82 @@ class Insight:
             max_attempts=chosen.get("retry", declared).get("max_attempts"),
             kept_until=_moment(expiry),
         )
+
+    def run_surroundings(self, run: Run, *, command: str) -> RunSurroundings:
+        """Return what a run's record does not say: its durable calls, its times, and who could take it."""
+        keys, settings = self._keys, self._dispatch.settings
+        ref = RunRef(id=run.id, name=run.name, queue=run.queue, priority=run.priority, version=run.version)
+        lane = keys.lane(ref.lane)
+        promises = tuple(self._dispatch.runs.timeline(run.id))
+        record, waits, due, published, ahead, known, expiry = ask_all(
+            self._store,
+            [
+                Call.command("HMGET", keys.record(run.id), *_RUN_FIELDS),
+                Call.command("SMEMBERS", keys.waits(run.id)),
+                Call.command("ZMSCORE", keys.due(run.id), *_DUE),
+                Call.command("ZSCORE", lane, run.id),
+                Call.command("ZRANK", lane, run.id),
+                Call.command("ZSCORE", keys.known, ref.known_as),
+                Call.command("ZSCORE", keys.expiry, run.id),
+            ],
+        )
+        unknown_since, publishes, pid, held_since, parked_at, enough = record
+        start_at, pause_until, deadline = map(_moment, due)
+        return RunSurroundings(
+            now=self.now(),
+            command=command,
+            workers=tuple(self._dispatch.workers.list()),
+            pid=int(pid or 0),
+            published_at=_moment(published),
+            publishes=int(publishes or 0),
+            ahead=int(ahead or 0),
+            unknown_since=_moment(unknown_since),
+            known_at=_moment(known),
+            unknown_grace=timedelta(milliseconds=settings.unknown_grace),
+            kept_until=_moment(expiry),
+            promises=promises,
+            last_errors=self.last_errors(run, promises),
+            members=self.members(run, promises),
+            waits=frozenset(words(list(waits))) if run.state == RunState.WAITING else None,
+            enough=int(enough or 0),
+            topics=self.topics(run, promises),
+            held_since=_moment(held_since),
+            parked_at=_moment(parked_at),
+            start_at=start_at,
+            pause_until=pause_until,
+            deadline=deadline,
+        )
+
+    def last_errors(self, run: Run, promises: Sequence[Promise]) -> dict[str, str]:
+        """Return, of each call that waits for its next attempt, what ended the last one."""
+        again = [promise.identity for promise in promises if promise.status == "retrying" and not is_undo(promise)]
+        return {entry.identity: str(entry.head.get("e", "")) for entry in self._entries(run, again)}
+
+    def members(self, run: Run, promises: Sequence[Promise]) -> dict[str, Member]:
+        """Return the jobs and child runs that a run has sent, by the identity of their call."""
+        sent = [promise.identity for promise in promises if promise.kind in MEMBER_KINDS]
+        ids = {entry.identity: str(entry.head["m"]) for entry in self._entries(run, sent)}
+        calls = [Call.command("HMGET", self._keys.record(one), *_MEMBER_FIELDS) for one in ids.values()]
+        found = zip(ids.items(), ask_all(self._store, calls) if calls else (), strict=True)
+        return {
+            identity: Member(id=one, state=text(state), begun_at=_moment(begun))
+            for (identity, one), (state, begun) in found
+        }
+
+    def topics(self, run: Run, promises: Sequence[Promise]) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Return the names and keys that each wait for events waits at, by the identity of the wait."""
+        waits = [promise.identity for promise in promises if promise.status == "awaiting"]
+        return {
+            entry.identity: tuple((str(name), str(key)) for name, key in entry.head.get("n", ()))
+            for entry in self._entries(run, waits)
+        }
+
+    def _entries(self, run: Run, identities: Sequence[str]) -> list[Entry]:
+        """Return what is stored of some durable calls; without those that are gone by now."""
+        if not identities:
+            return []
+        stored = ask(self._store, Call.command("HMGET", self._keys.promises(run.id), *identities))
+        return [Entry.parse(name, data) for name, data in zip(identities, stored, strict=True) if data is not None]
 
 
 def _moment(score: Any) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +14,11 @@ from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.output import Columns, Output, number_column, text_column
 from dispatch_celery.cli.plain import one_line, plain
 from dispatch_celery.cli.session import Session, with_session
-from dispatch_celery.jobs.model import Failure, Job, JobState
+from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.store.paging import Page
+from dispatch_celery.work.model import Failure
 
-__all__ = ["SECRET", "error_of", "job_fields", "jobs", "print_page"]
+__all__ = ["SECRET", "error_of", "job_fields", "jobs", "print_moved", "print_page", "print_values"]
 
 SECRET = ("arguments", "result")
 """What is left out unless it is asked for."""
@@ -88,10 +90,7 @@ def get_job(session: Session, job_id: str, *, arguments: bool, result: bool) -> 
         output.document(job, without=hidden)
         return
     output.fields(job_fields(job, session.insight.now()))
-    for name in SECRET:
-        if name not in hidden:
-            output.line(f"\n{name}", style="bold")
-            output.line(json.dumps(plain(getattr(job, name)), indent=2, ensure_ascii=False))
+    print_values(output, job, [name for name in SECRET if name not in hidden])
     if job.attempts:
         _print_attempts(output, job)
     if job.failure and job.failure.traceback:
@@ -119,7 +118,7 @@ def cancel_job(session: Session, job_id: str, *, reason: str) -> None:
     """Cancel a job: at once if nobody holds it, else its worker is told."""
     state = session.dispatch.jobs.cancel(job_id, reason=reason)
     words = "its worker was told to stop it" if state == JobState.RUNNING else "it will not run"
-    _moved(session.output, job_id, state, words)
+    print_moved(session.output, job_id, state, words)
 
 
 @jobs.command("retry")
@@ -129,7 +128,7 @@ def retry_job(session: Session, job_id: str) -> None:
     """Run a failed job again under the same id, its attempts counted anew."""
     handle = session.dispatch.jobs.retry(job_id)
     words = "it runs again" if handle.id == job_id else f"{job_id} was replayed before, as this job"
-    _moved(session.output, handle.id, handle.state(), words)
+    print_moved(session.output, handle.id, handle.state(), words)
 
 
 @jobs.command("run-now")
@@ -137,14 +136,22 @@ def retry_job(session: Session, job_id: str) -> None:
 @with_session
 def run_job_now(session: Session, job_id: str) -> None:
     """Make a scheduled or retrying job ready at once."""
-    _moved(session.output, job_id, session.dispatch.jobs.run_now(job_id), "it waits for nothing but a worker")
+    print_moved(session.output, job_id, session.dispatch.jobs.run_now(job_id), "it waits for nothing but a worker")
 
 
-def _moved(output: Output, job_id: str, state: JobState, words: str) -> None:
+def print_moved(output: Output, some_id: str, state: str, words: str) -> None:
+    """Print the state that a command has led to."""
     if output.as_json:
-        output.document({"id": job_id, "state": state})
+        output.document({"id": some_id, "state": state})
     else:
-        output.line(f"{job_id} is {state}: {words}")
+        output.line(f"{some_id} is {state}: {words}")
+
+
+def print_values(output: Output, record: Any, names: Sequence[str]) -> None:
+    """Print fields of a record that hold whole values, each under its name."""
+    for name in names:
+        output.line(f"\n{name}", style="bold")
+        output.line(json.dumps(plain(getattr(record, name)), indent=2, ensure_ascii=False))
 
 
 def error_of(failure: Failure | None) -> str:

@@ -16,8 +16,10 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "dev": "dispatch_celery.cli.dev:dev",
     "dlq": "dispatch_celery.cli.dlq:dlq",
     "doctor": "dispatch_celery.cli.doctor:doctor",
+    "events": "dispatch_celery.cli.events:events",
     "explain": "dispatch_celery.cli.explain:explain",
     "jobs": "dispatch_celery.cli.jobs:jobs",
+    "runs": "dispatch_celery.cli.runs:runs",
     "stats": "dispatch_celery.cli.fleet:stats",
     "workers": "dispatch_celery.cli.fleet:workers",
 }
@@ -56,4 +58,4 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, members=_MEMBERS)
 def dispatch() -> None:
-    """Durable jobs: look at them, move them, explain them."""
+    """Durable jobs and workflows: look at them, move them, explain them."""

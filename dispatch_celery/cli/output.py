@@ -24,9 +24,9 @@ __all__ = ["Columns", "Output", "number_column", "text_column", "whole_column"]
 _ENDLESS: Final = 100_000
 _STYLES: Final = {
     **dict.fromkeys(("completed", "active"), "green"),
-    **dict.fromkeys(("failed", "lost", "fatal"), "red"),
+    **dict.fromkeys(("failed", "parked", "lost", "fatal"), "red"),
     **dict.fromkeys(("running", "pending"), "cyan"),
-    **dict.fromkeys(("retrying", "scheduled", "draining", "warning"), "yellow"),
+    **dict.fromkeys(("retrying", "scheduled", "waiting", "compensating", "draining", "warning"), "yellow"),
     "cancelled": "dim",
 }
 
@@ -65,6 +65,11 @@ class Output:
     def line(self, words: str, *, style: str = "") -> None:
         """Print one paragraph; the terminal wraps it."""
         self.console.print(Text(printable(words), style=style), soft_wrap=True)
+
+    def lines(self, lines: Iterable[Text]) -> None:
+        """Print lines that are made for the width of the terminal already."""
+        for line in lines:
+            self.console.print(line, soft_wrap=True)
 
     def table(self, columns: Columns, rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
         """Print a table, or one line where there is nothing in it. A column given as text is a whole one."""

@@ -1,28 +1,42 @@
-"""What explanations are made of: the surroundings of a job, and the phrases several states share. Pure."""
+"""What explanations are made of: the surroundings of a job or a run, and the phrases several states share. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dispatch_celery.cli.moments import when
 from dispatch_celery.cli.plain import one_line
 from dispatch_celery.cluster.model import Worker, WorkerState
-from dispatch_celery.jobs.model import Failure, Job
+from dispatch_celery.jobs.model import Job
+from dispatch_celery.work.model import Failure
+from dispatch_celery.workflows.members import MEMBER_KINDS
+from dispatch_celery.workflows.model import Promise, Run
 
 __all__ = [
+    "AWAITED",
+    "GROUPS",
+    "MADE_AT_ONCE",
     "Explanation",
+    "Member",
+    "RunSurroundings",
     "Surroundings",
+    "Work",
     "attempt_of",
     "count_of",
+    "declared",
     "hint_of",
+    "is_under_way",
+    "is_undo",
     "kept_until",
     "named",
+    "noun_of",
     "progress_of",
     "reason_of",
     "start_worker",
+    "step_of",
     "with_failure",
 ]
 
@@ -30,9 +44,41 @@ _STILL_KNOWN: Final = timedelta(minutes=2)
 """Live workers say every minute which names they know; one that was not said for two is known to nobody."""
 
 
+Work = Job | Run
+
+AWAITED: Final = frozenset({"sleeping", "awaiting", "retrying"})
+"""How a durable call stands that a run waits for; jobs, child runs and groups are ``open`` instead."""
+
+GROUPS: Final = frozenset({"gather", "map", "race", "first_ok"})
+"""Kinds of calls that have members."""
+
+MADE_AT_ONCE: Final = frozenset({"now", "patched", "undo", "publish", "cancel"})
+"""Kinds without a duration, whose values are this package's own, so that they can be shown."""
+
+
+def is_undo(promise: Promise) -> bool:
+    """Return whether a line of the timeline is how something is undone."""
+    return promise.kind == "undo" and promise.identity.startswith("undo:")
+
+
+def is_under_way(promise: Promise) -> bool:
+    """Return whether a call has begun and has no outcome yet; what is noted to be undone has not begun."""
+    return promise.status in AWAITED or (promise.status == "open" and promise.kind in MEMBER_KINDS | GROUPS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A job or child run that a run has sent to the fleet, as its own record was when it was read."""
+
+    id: str
+    state: str = ""
+    """Empty where the record is gone: its retention has passed."""
+    begun_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What is around a job at ``now``, beside its own record."""
+    """What is around a job or a run at ``now``, beside its own record."""
 
     now: datetime
     command: str = "celery -A app dispatch"
@@ -59,7 +105,7 @@ class Surroundings:
 
     @property
     def name_is_known(self) -> bool:
-        """Whether some live worker declares the job's name."""
+        """Whether some live worker declares the job's name, or the run's version of its workflow."""
         return self.known_at is not None and self.now - self.known_at < _STILL_KNOWN
 
     def ago(self, moment: datetime | None) -> str:
@@ -68,11 +114,44 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunSurroundings(Surroundings):
+    """What is around a run: its durable calls too, and what of it has a time."""
+
+    promises: tuple[Promise, ...] = ()
+    last_errors: Mapping[str, str] = field(default_factory=dict)
+    """Of each call that waits for its next attempt, what ended the last one."""
+    members: Mapping[str, Member] = field(default_factory=dict)
+    """The jobs and child runs that it has sent, by the identity of their call."""
+    waits: frozenset[str] | None = None
+    """The identities it rests for; None where that is not known: then all that is under way."""
+    topics: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """The names and keys of the events that each wait for events waits for, by the identity of the wait."""
+    enough: int = 0
+    """So many of them may be left when it goes on."""
+    held_since: datetime | None = None
+    parked_at: datetime | None = None
+    start_at: datetime | None = None
+    pause_until: datetime | None = None
+    deadline: datetime | None = None
+
+    @property
+    def open_promises(self) -> tuple[Promise, ...]:
+        """The calls under way without an outcome: what a waiting run waits for."""
+        return tuple(
+            promise
+            for promise in self.promises
+            if is_under_way(promise) and (self.waits is None or is_undo(promise) or promise.identity in self.waits)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What there is to say. ``since``: from when on; ``next_at``: when it moves by itself, if that is known."""
 
     explanation: str
     advice: str
+    detail: str = ""
+    """Further lines that no sentence could hold."""
     since: datetime | None = None
     next_at: datetime | None = None
     worker: str = ""
@@ -98,9 +177,19 @@ def reason_of(job: Job, around: Surroundings) -> str:
     return _REASONS.get(job.reason, one_line(job.reason))
 
 
-def named(job: Job) -> str:
-    """Return a job's id and name."""
-    return f"{job.id} ({job.name})"
+def named(work: Work) -> str:
+    """Return an id and a name; of a run, the version of its workflow too."""
+    return f"{work.id} ({work.name}{f', version {work.version}' if isinstance(work, Run) else ''})"
+
+
+def noun_of(work: Work) -> str:
+    """Return what it is."""
+    return "run" if isinstance(work, Run) else "job"
+
+
+def declared(work: Work) -> str:
+    """Return what a worker must declare to take it."""
+    return f"version {work.version} of the workflow {work.name!r}" if isinstance(work, Run) else repr(work.name)
 
 
 def attempt_of(number: int, around: Surroundings) -> str:
@@ -114,13 +203,13 @@ def with_failure(failure: Failure | None) -> str:
 
 
 def kept_until(around: Surroundings) -> str:
-    """Return how long an ended job is kept, as the rest of a sentence."""
+    """Return how long what has ended is kept, as the rest of a sentence."""
     return f"; its record is kept until {around.ago(around.kept_until)}" if around.kept_until else ""
 
 
-def start_worker(job: Job, around: Surroundings) -> str:
-    """Return the advice to start a worker that takes this job."""
-    return f"Start a worker: `{around.command.removesuffix(' dispatch')} worker -Q {job.queue}`."
+def start_worker(work: Work, around: Surroundings) -> str:
+    """Return the advice to start a worker that takes this job or run."""
+    return f"Start a worker: `{around.command.removesuffix(' dispatch')} worker -Q {work.queue}`."
 
 
 def count_of(number: int, noun: str) -> str:
@@ -129,12 +218,19 @@ def count_of(number: int, noun: str) -> str:
 
 
 def progress_of(progress: Mapping[str, Any] | None) -> str:
-    """Return what a running job reported, as the rest of a sentence."""
+    """Return what a running job or step reported, as the rest of a sentence."""
     if not progress:
         return ""
     total, message = progress.get("total"), one_line(str(progress.get("message") or ""))
     share = f" of {total:g}" if isinstance(total, int | float) else ""
     return f", which has done {progress.get('done', 0):g}{share}{f' ({message})' if message else ''}"
+
+
+def step_of(progress: Mapping[str, Any]) -> str:
+    """Return which attempt of which step of a running run has reported, and what."""
+    identity = one_line(str(progress.get("step")))
+    kind = "" if identity.startswith("undo:") else "step "
+    return f"attempt {progress.get('attempt')} of {kind}{identity}{progress_of(progress)}"
 
 
 def hint_of(result: Any) -> str:

@@ -1,0 +1,92 @@
+"""Puts a run's durable calls in the order people read: members below their group, undos by themselves. Pure.
+
+A group (gather, map, race) is on record once it is decided; before that its row is made from its members. Where there
+are many of them they are counted, and only the first that failed have rows of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dispatch_celery.cli.phrases import count_of, is_undo
+from dispatch_celery.workflows.model import Promise
+
+__all__ = ["Line", "arranged", "counted"]
+
+_MANY: Final = 20
+_FAILURES: Final = 3
+_ORDER: Final = ("value", "error", "timeout", "open")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One call, and how it is called at its place; of a group, its members, and whether they are counted only."""
+
+    promise: Promise
+    label: str
+    depth: int = 0
+    members: tuple[Promise, ...] = ()
+    is_counted: bool = False
+
+
+def arranged(promises: Sequence[Promise]) -> tuple[list[Line], list[Line]]:
+    """Return the lines of what a run has done and waits for, and those of what is or was to be undone."""
+    calls = [promise for promise in promises if not is_undo(promise)]
+    alone = {promise.identity: promise for promise in calls if "/" not in promise.identity}
+    groups: dict[str, list[Promise]] = {}
+    for promise in calls:
+        head, slash, _ = promise.identity.partition("/")
+        groups.setdefault(head, []).extend([promise] if slash else [])
+    lines: list[Line] = []
+    for name, members in groups.items():
+        lines += _group(alone.get(name) or _unrecorded(name), members)
+    return lines, list(_undos(calls, promises))
+
+
+def _undos(calls: Sequence[Promise], promises: Sequence[Promise]) -> Iterator[Line]:
+    """Yield how things are undone. A job is cancelled with its run and not undone: its own row is enough."""
+    jobs = {f"undo:{promise.identity}" for promise in calls if promise.kind == "job"}
+    groups: dict[str, list[Promise]] = {}
+    for promise in promises:
+        if is_undo(promise) and promise.identity not in jobs:
+            groups.setdefault(promise.identity.partition("/")[0], []).append(promise)
+    for name, members in groups.items():
+        told = members
+        if len(members) > _MANY:
+            yield Line(_unrecorded(name, "undo", ""), name, members=tuple(members), is_counted=True)
+            told = [member for member in members if member.failure is not None][:_FAILURES]
+        yield from (Line(member, member.identity) for member in told)
+
+
+def _group(promise: Promise, members: Sequence[Promise]) -> Iterator[Line]:
+    is_counted = len(members) > _MANY
+    yield Line(promise, promise.identity, members=tuple(members), is_counted=is_counted)
+    if is_counted:
+        members = [member for member in members if member.status == "error"][:_FAILURES]
+    for member in members:
+        yield Line(member, member.identity.partition("/")[2], depth=1)
+
+
+def _unrecorded(name: str, kind: str = "", status: str = "open") -> Promise:
+    """Return the row of a group that has none of its own: it is not decided yet, or stands for several undos."""
+    return Promise(
+        identity=name,
+        kind=kind or name.rpartition("#")[0],
+        status=status,
+        begun_at=None,
+        resolved_at=None,
+        due_at=None,
+        attempts=0,
+        worker="",
+    )
+
+
+def counted(members: Sequence[Promise]) -> str:
+    """Return how many members of a group there are in each status."""
+    found = Counter(member.status for member in members)
+    order = sorted(found, key=lambda status: (_ORDER.index(status) if status in _ORDER else len(_ORDER), status))
+    noun = "undo" if is_undo(members[0]) else "call"
+    return f"{count_of(len(members), noun)}: {', '.join(f'{found[status]:,} {status}' for status in order)}"
