@@ -60,7 +60,7 @@ def test_help_names_every_command_and_imports_none_of_them_for_others(shop: Flee
 
     assert loaded.stdout == "False\n"
     words = run(shop, "--help").stdout.split()
-    assert {"dev", "dlq", "doctor", "explain", "jobs", "stats", "workers"} <= set(words)
+    assert {"dev", "dlq", "doctor", "explain", "jobs", "runs", "stats", "workers"} <= set(words)
 
 
 COMMAND = """

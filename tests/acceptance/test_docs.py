@@ -86,6 +86,25 @@ def test_the_guide_to_workflows_runs(tmp_path: Path, environment: dict[str, str]
     run(tmp_path, environment, "-m", "celery", "-A", "checkout", "dispatch", "dev", "--", sys.executable, "caller.py")
 
 
+def test_the_guide_to_testing_runs(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Its app, its fixtures and its tests, under pytest alone: nothing listens at the app's broker."""
+    for name, text in files_of("docs/testing.md", "redis://127.0.0.1:1/0").items():
+        (tmp_path / name).write_text(text)
+
+    run(tmp_path, environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py")
+    run(
+        tmp_path,
+        environment,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--dispatch-always-replay",
+        "test_shop.py",
+    )
+
+
 def test_the_census_counts_what_a_direct_count_counts(tmp_path: Path, environment: dict[str, str]) -> None:
     """The demo at reduced size: a worker killed half-way, files that fail once and always, equal totals."""
     run(tmp_path, environment, str(ROOT / "examples" / "library_census" / "run.py"), "--files", "150")

@@ -205,7 +205,10 @@ def test_runs_are_started_by_name_listed_and_counted(fleet: FlowFleet) -> None:
     assert [run.result(timeout=15) for run in naps] == ["n0-after", "n1-after", "n2-after"]
     page = runs.list(state="completed", name="flows.nap", limit=2)
     rest = runs.list(state="completed", name="flows.nap", limit=2, cursor=page.next_cursor)
-    assert [run.id for run in (*page, *rest)] == [run.id for run in reversed(naps)]
+    created = [run.created_at for run in (*page, *rest)]
+    assert created == sorted(created, reverse=True)
+    assert {run.id for run in (*page, *rest)} == {run.id for run in naps}
     assert {run.id for run in runs.list()} == {run.id for run in (*naps, later)}
     assert (runs.count()[RunState.COMPLETED], runs.count()[RunState.WAITING]) == (3, 1)
-    assert (page.records[0].arguments, page.records[0].result) == ({"name": "n2", "seconds": 0.1}, "n2-after")
+    last = runs.get(naps[2].id)
+    assert (last.arguments, last.result) == ({"name": "n2", "seconds": 0.1}, "n2-after")

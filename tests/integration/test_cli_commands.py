@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.bin.base import CLIContext
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from dispatch_celery import Constant, Dispatch, JobId, Retry, WorkerId, scope
 from dispatch_celery.cli.main import dispatch as group
 from dispatch_celery.cluster.store import ClusterStore
-from dispatch_celery.jobs.model import Failure, JobRef
+from dispatch_celery.jobs.model import Claim, JobRef
 from dispatch_celery.jobs.outcome import attempt_line
-from dispatch_celery.jobs.records import encode_failure
-from dispatch_celery.jobs.store import Claim, JobStore
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.model import Failure
+from dispatch_celery.work.records import encode_failure
+from tests.support.command_line import CommandLine
 
 
 @dataclass
-class Desk:
+class Desk(CommandLine):
     """An app without a worker, its command line, and the hand of a worker that does one thing at a time."""
 
-    app: Celery
-    dispatch: Dispatch
     store: RedisStore
     worker: WorkerId = field(default_factory=WorkerId.mint)
 
@@ -42,21 +42,6 @@ class Desk:
         self.pay = pay
         parts = (self.store, Keys(self.dispatch.settings.namespace), self.dispatch.settings, ServerTime())
         self.jobs, self.cluster = JobStore(*parts), ClusterStore(*parts)
-
-    def call(self, *words: str, answer: str | None = None) -> Result:
-        """Call the command line."""
-        context = CLIContext(app=self.app, no_color=True, workdir=None)
-        return CliRunner().invoke(group, list(words), obj=context, input=answer)
-
-    def ok(self, *words: str, answer: str | None = None) -> str:
-        """Call it, and return what it prints if it succeeds."""
-        result = self.call(*words, answer=answer)
-        assert result.exit_code == 0, (result.output, result.exception)
-        return result.stdout
-
-    def json(self, *words: str) -> Any:
-        """Call it with ``--json``."""
-        return json.loads(self.ok(*words, "--json"))
 
     def register(self) -> None:
         """Let a worker live that consumes the queue and knows the job."""

@@ -14,7 +14,8 @@ from dispatch_celery.cli.moments import moment, span, when
 from dispatch_celery.cli.output import Output, text_column
 from dispatch_celery.cli.plain import plain, printable
 from dispatch_celery.ids import JobId
-from dispatch_celery.jobs.model import Failure, JobState
+from dispatch_celery.jobs.model import JobState
+from dispatch_celery.work.model import Failure
 
 
 def narrow(width: int) -> tuple[Output, io.StringIO]:

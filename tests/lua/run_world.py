@@ -10,11 +10,11 @@ from hashlib import sha256
 from typing import Any
 
 from dispatch_celery.ids import RunId, WorkerId
-from dispatch_celery.jobs.model import WorkRef
-from dispatch_celery.jobs.scripts import Answer
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.scripts import Answer
 from dispatch_celery.workflows.journal import Entry, rest_of
 from dispatch_celery.workflows.model import ENDED, TRANSITIONS, RunRef, RunState
 from dispatch_celery.workflows.store import Awaited, NewRun, RunClaim
@@ -67,12 +67,23 @@ class RunWorld(World):
 
     def promises(self, ref: WorkRef) -> dict[str, Entry]:
         """Return a run's journal."""
-        flat = self.ask("HGETALL", self.keys.promises(ref.id))
-        return {text(name): Entry.parse(text(name), data) for name, data in zip(flat[::2], flat[1::2], strict=True)}
+        return self._entries(self.keys.promises(ref.id))
 
     def due_of(self, ref: WorkRef) -> dict[str, float]:
         """Return what of a run is due, and when."""
         return self.dump().ordered.get(f"run:{ref.id}:due", {})
+
+    def undos(self, ref: WorkRef) -> dict[str, Entry]:
+        """Return how what a run has done is undone."""
+        return self._entries(self.keys.undos(ref.id))
+
+    def _entries(self, key: str) -> dict[str, Entry]:
+        flat = self.ask("HGETALL", key)
+        return {text(name): Entry.parse(text(name), data) for name, data in zip(flat[::2], flat[1::2], strict=True)}
+
+    def open_undos(self, ref: WorkRef) -> list[str]:
+        """Return what is to be undone, the last effect first."""
+        return [text(identity) for identity in self.ask("ZREVRANGE", self.keys.open_undos(ref.id), 0, -1)]
 
     def waits_of(self, ref: WorkRef) -> set[str]:
         """Return what a run waits for."""
@@ -116,9 +127,29 @@ class RunWorld(World):
         assert self.runs.record(claim, identity, status, rest(payload=payload))[0] == "DONE"
         claim.revision += 1
 
-    def suspended(self, awaited: Sequence[Awaited], **options: Any) -> RunClaim:
+    def intend(self, claim: RunClaim, *identities: str) -> None:
+        """Note how effects are undone, and let the holder know of its own writes."""
+        for identity in identities:
+            assert self.runs.intend(claim, identity, rest("undo", payload=b"{}"))[0] == "DONE"
+            claim.revision += 1
+
+    def undo(self, claim: RunClaim, identity: str, status: str = "undone") -> None:
+        """Record how an undo went, and let the holder know of its own write."""
+        assert self.runs.undo(claim, identity, status, rest("undo", payload=b"{}"))[0] == "DONE"
+        claim.revision += 1
+
+    def undoing(self, *identities: str, outcome: str = "failed", **options: Any) -> RunClaim:
+        """Return a run that undoes, by the one that has done it."""
+        claim = self.taken(**options)
+        self.intend(claim, *identities)
+        assert self.finish(claim, outcome).verdict == "UNDOING"
+        claim.revision, claim.undoing = claim.revision + 1, outcome
+        return claim
+
+    def suspended(self, awaited: Sequence[Awaited], *, undos: Sequence[str] = (), **options: Any) -> RunClaim:
         """Return a new run that waits, and the claim it was suspended under."""
         claim = self.taken(**options)
+        self.intend(claim, *undos)
         assert self.runs.suspend(claim, awaited) == ("DONE", [])
         return claim
 
@@ -151,14 +182,17 @@ class RunWorld(World):
         (answer,) = self.runs.fire([ref], holders=[holder], term=term)
         return answer.verdict, answer.detail
 
-    def run_at(self, state: str, **options: Any) -> WorkRef:
-        """Return a new run in a state."""
-        if state == RunState.PENDING:
+    def run_at(self, state: str, *, undos: Sequence[str] = (), **options: Any) -> WorkRef:
+        """Return a new run in a state, with something to undo if it is said what."""
+        if state == RunState.PENDING and not undos:
             return self.start(**options)
         if state == RunState.WAITING:
-            return self.suspended([asleep(5_000)], **options).ref
+            return self.suspended([asleep(5_000)], undos=undos, **options).ref
         claim = self.taken(**options)
-        if state == RunState.PARKED:
+        self.intend(claim, *undos)
+        if state == RunState.PENDING:
+            assert self.release(claim).verdict == "DONE"
+        elif state == RunState.PARKED:
             assert self.park(claim).verdict == "DONE"
         elif state in ENDS:
             assert self.finish(claim, state).verdict == "DONE"

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from dispatch_celery.ids import WorkerId
-from dispatch_celery.jobs.model import JobRef, JobState
-from dispatch_celery.jobs.store import Claim
+from dispatch_celery.jobs.model import Claim, JobRef, JobState
 from dispatch_celery.store.channel import Channel
 from dispatch_celery.store.client import RedisStore
 from tests.lua.world import ENDS, ERROR, LINE, START, Held, World

@@ -122,7 +122,7 @@ def test_riders_follow_the_jobs(world: World) -> None:
     job = world.job()
     message = Call.command("LPUSH", f"{world.keys.tag}messages", "m")
 
-    world.jobs.enqueue([job], [message, world.jobs.clearing([(job.ref.id, "1")])])
+    world.jobs.enqueue([job], [message, world.jobs.unmarking([(job.ref.id, "1")])])
 
     assert world.ask("LLEN", f"{world.keys.tag}messages") == 1
     assert "marks" not in world.dump().ordered

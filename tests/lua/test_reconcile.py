@@ -8,9 +8,10 @@ import pytest
 
 from dispatch_celery.cluster.reconcile import Reconcile
 from dispatch_celery.cluster.recovery import Recovery
-from dispatch_celery.jobs.model import JobRef, WakeUp
-from dispatch_celery.jobs.upkeep import House
+from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.upkeep import House
 from tests.lua.world import START, World
 
 
@@ -38,7 +39,7 @@ def reconcile(world: World, waiting: int | None = 0, *, term: str = "") -> tuple
     """Let the server be another one than last time; return what was published, and the rounds it took."""
     queue = Queue(waiting)
     recovery = Recovery(
-        jobs=world.jobs,
+        store=world.jobs,
         records=world.records,
         cluster=world.cluster,
         publisher=queue,
@@ -46,7 +47,7 @@ def reconcile(world: World, waiting: int | None = 0, *, term: str = "") -> tuple
         observer=lambda *_, **__: None,
     )
     house = House(
-        jobs=world.jobs,
+        store=world.jobs,
         records=world.records,
         keys=world.keys,
         publisher=queue,

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from dispatch_celery.errors import StoreUnavailable
-from dispatch_celery.ids import DeadLetterId, WorkerId
+from dispatch_celery.events.model import Place
+from dispatch_celery.events.store import EventStore
+from dispatch_celery.ids import DeadLetterId, EventId, WorkerId
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.store.client import RedisStore, Store
 from dispatch_celery.store.scripts import Call, all_scripts
@@ -173,7 +175,14 @@ def _forget(world: World) -> Act:
     return lambda: world.cluster.forget(held.holder)
 
 
+def _publish(world: World) -> Act:
+    events = EventStore(world.jobs.port, world.keys, world.settings, world.time)
+    event = EventId.mint(time_ms=START)
+    return lambda: events.publish(event, Place("said", "key"), b'"word"')[0]
+
+
 CASES = [
+    Case("events/publish", _publish, "STORED", "REPEATED"),
     Case("jobs/enqueue_many", _enqueue, "CREATED", "REPEATED"),
     Case("jobs/enqueue", lambda world: _enqueue(world, key="k", scope="a/b"), "CREATED", "REPEATED", "keyed"),
     Case("jobs/enqueue", lambda world: _enqueue(world, delay=5_000), "CREATED", "REPEATED", "for later"),
@@ -276,7 +285,7 @@ def test_a_batch_survives_the_loss_of_scripts(world: World) -> None:
     world.enqueue()
     world.jobs.clear_marks([(job_id, "1") for job_id in world.dump().jobs])
     jobs = [world.job() for _ in range(3)]
-    riders = [Call.command("PING"), world.jobs.clearing([(job.ref.id, "1") for job in jobs])]
+    riders = [Call.command("PING"), world.jobs.unmarking([(job.ref.id, "1") for job in jobs])]
     world.ask("SCRIPT", "FLUSH")
 
     assert [answer[0] for answer in world.jobs.enqueue(jobs, riders)] == ["CREATED"] * 3
@@ -288,6 +297,6 @@ def test_a_first_batch_comes_before_its_messages(world: World) -> None:
     jobs = [world.job() for _ in range(3)]
     world.ask("SCRIPT", "FLUSH")
 
-    world.jobs.enqueue(jobs, [world.jobs.clearing([(job.ref.id, "1") for job in jobs])])
+    world.jobs.enqueue(jobs, [world.jobs.unmarking([(job.ref.id, "1") for job in jobs])])
 
     assert "marks" not in world.dump().ordered

@@ -251,7 +251,7 @@ def test_a_record_sent_again_has_one_effect(world: RunWorld) -> None:
     before = world.dump()
     world.passes(9)
 
-    assert world.runs.record(claim, "a#1", "value", rest(payload=b"1")) == ["REPEATED", "running"]
+    assert world.runs.record(claim, "a#1", "value", rest(payload=b"1")) == ("REPEATED", [b"running"])
     assert world.dump() == before
 
 

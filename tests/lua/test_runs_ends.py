@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dispatch_celery.errors import LeadershipLost
-from dispatch_celery.jobs.scripts import Answer
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.work.scripts import Answer
 from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import ENDS, FIELDS, RunWorld, asleep, awaits, rest, run_world
 from tests.lua.world import START

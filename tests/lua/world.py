@@ -13,15 +13,16 @@ from dispatch_celery.config import Settings
 from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.ids import JobId, WorkerId
 from dispatch_celery.jobs.keeping import JobKeeping
-from dispatch_celery.jobs.model import JobRef, JobState
-from dispatch_celery.jobs.ports import Keeping
+from dispatch_celery.jobs.model import Claim, JobRef, JobState, NewJob
 from dispatch_celery.jobs.records import JobRecords
-from dispatch_celery.jobs.store import Answer, Claim, JobStore, NewJob
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.ports import Keeping
+from dispatch_celery.work.scripts import Answer
 from dispatch_celery.workflows.keeping import RunKeeping
 from dispatch_celery.workflows.store import RunStore
 from tests.support.invariants import Dump, check_journal, check_state, dump

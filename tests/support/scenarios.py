@@ -29,6 +29,16 @@ FLOWS: tuple[tuple[str, ...], ...] = (
     ("flow_undoable",),
     ("flow_stuck",),
     ("flow_amends",),
+    ("flow_jobs",),
+    ("flow_map",),
+    ("flow_fails_fast",),
+    ("flow_race",),
+    ("flow_child",),
+    ("flow_parent",),
+    ("flow_abandons",),
+    ("flow_hears", "flow_says"),
+    ("flow_chooses", "flow_says"),
+    ("flow_times_out",),
     ("fail_once", "flow_steps"),
 )
 

@@ -384,6 +384,20 @@ def test_a_payload_over_the_limit_names_its_largest_part() -> None:
     assert codec(dict[str, str], limit=3_100).encode(arguments)
 
 
+def test_who_encodes_may_say_the_limit() -> None:
+    """Where the codec has none of its own: a step does not know its app."""
+    open_ended = Codec(dict[str, str], subject="step charge: arguments", limit=None)
+    arguments = {"small": "x", "large": "y" * 3_000}
+
+    assert open_ended.encode(arguments)
+    with pytest.raises(
+        PayloadTooLarge, match=r"step charge: arguments takes 3,0\d\d bytes .*dispatch_max_payload is 2,000"
+    ):
+        open_ended.encode(arguments, limit=2_000)
+    with pytest.raises(PayloadTooLarge):
+        codec(dict[str, str], limit=2_000).encode(arguments, limit=9_000)
+
+
 @pytest.mark.parametrize("value", ["b" * 3_000, ["b"] * 3_000, 10**3_000], ids=["text", "list", "number"])
 def test_a_payload_over_the_limit_without_parts_is_refused_too(value: Any) -> None:
     """A result is no object, and is bounded all the same."""

@@ -13,8 +13,9 @@ from dispatch_celery.cli.phrases import Surroundings, hint_of
 from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.ids import DeadLetterId, JobId, WorkerId
-from dispatch_celery.jobs.model import Attempt, Failure, Job, JobState
+from dispatch_celery.jobs.model import Attempt, Job, JobState
 from dispatch_celery.scope import Scope
+from dispatch_celery.work.model import Failure
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ID = JobId.mint()

@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.ids import JobId, WorkerId
-from dispatch_celery.jobs.model import JobRef, JobState, WakeUp
-from dispatch_celery.jobs.store import Claim, NewJob
-from dispatch_celery.jobs.upkeep import House, Marks, Retention, Revival, Timers
+from dispatch_celery.jobs.model import Claim, JobRef, JobState, NewJob
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import text
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.upkeep import House, Marks, Retention, Revival, Timers
 from tests.lua.world import ERROR, LINE, World
 from tests.support.invariants import check_journal, check_state
 from tests.support.model import Model
@@ -103,7 +103,7 @@ class Ground(RuleBasedStateMachine):
         self.claims: list[Held] = []
         world = self.world
         self.recovery = Recovery(
-            jobs=world.jobs,
+            store=world.jobs,
             records=world.records,
             cluster=world.cluster,
             publisher=self.postbox,
@@ -111,7 +111,7 @@ class Ground(RuleBasedStateMachine):
             observer=_nobody,
         )
         house = House(
-            jobs=world.jobs,
+            store=world.jobs,
             records=world.records,
             keys=world.keys,
             publisher=self.postbox,

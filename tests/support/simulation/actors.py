@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from dispatch_celery.cluster.model import WorkerState
 from dispatch_celery.errors import Fenced
 from dispatch_celery.ids import WorkerId
-from dispatch_celery.jobs.model import JobRef, WakeUp, WorkRef
+from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.retry import Constant, Retry
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.body import out_of_body
+from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.runs import RunExecutor
-from dispatch_celery.workflows.steps import StepCall
+from dispatch_celery.workflows.step_definition import StepCall
+from dispatch_celery.workflows.steps import StepContext, in_step
 from tests.support.simulation.plan import MESSAGE_KINDS, ProcessDied
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ class FaultyStore:
 
     def execute(self, calls: Sequence[Call]) -> list[Any]:
         """Pass calls on, unless this is the call at which something happens."""
-        return self._world.strike(calls)
+        with out_of_body():  # what other processes do meanwhile they do in this thread, too
+            return self._world.strike(calls)
 
 
 class SimSeat:
@@ -115,8 +119,9 @@ class StepCaller:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def run(self, call: StepCall, context: Mapping[str, Any]) -> Any:
-        return self._world.run_step(call, context)
+    def run(self, call: StepCall[Any], context: StepContext) -> Any:
+        with in_step(context):
+            return self._world.run_step(call, context)
 
 
 class SimWorker:
@@ -153,6 +158,8 @@ class SimWorker:
             seat=self.seat,
             observer=lambda *_, **__: None,
             runner=StepCaller(world),
+            fleet=world.fleet,
+            topics=world.events,
             step_retry=Retry(3, Constant(2)),
             is_shutdown=_dead_processes_decide_nothing,
             sleep=world.sleep,

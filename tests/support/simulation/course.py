@@ -7,7 +7,8 @@ from functools import partial
 
 from dispatch_celery.cluster.recovery import DeadWorkers
 from dispatch_celery.errors import StoreUnavailable
-from dispatch_celery.jobs.upkeep import House, Marks, Revival, Timers, WakeUps
+from dispatch_celery.events.service import Deliveries
+from dispatch_celery.work.upkeep import House, Marks, Revival, Timers, WakeUps
 from tests.support.invariants import check_quiet, dump
 from tests.support.run_invariants import check_runs_quiet
 from tests.support.simulation.actors import SimWorker
@@ -82,7 +83,7 @@ class Course(Ground):
     def _lead(self) -> None:
         now = self.time.now or 0
         house = House(
-            jobs=self.jobs,
+            store=self.jobs,
             records=self.records,
             keys=self.keys,
             publisher=self.broker,
@@ -93,6 +94,7 @@ class Course(Ground):
         Marks(house).run_once()
         WakeUps(house, lambda: now).run_once()
         Revival(house).run_once()
+        Deliveries(self.events).run_once()
         DeadWorkers(self.cluster, self.recovery, str, lambda *_, **__: None).run_once()
 
     def _all_ended(self) -> bool:

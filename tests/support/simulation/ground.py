@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dispatch_celery.cluster.recovery import Recovery
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
+from dispatch_celery.events.service import EventService
+from dispatch_celery.events.store import EventStore
 from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.jobs.catalogue import Catalogue
 from dispatch_celery.jobs.definition import JobDefinition
 from dispatch_celery.jobs.keeping import JobKeeping
 from dispatch_celery.jobs.listing import JobListing
-from dispatch_celery.jobs.model import WorkRef
-from dispatch_celery.jobs.ports import Keeping
+from dispatch_celery.jobs.model import NewJob
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.service import JobService
-from dispatch_celery.jobs.store import JobStore, NewJob
+from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.ports import Keeping
+from dispatch_celery.worker.fleet import WorkerFleet
 from dispatch_celery.worker.unknown import give_back
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.keeping import RunKeeping
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.service import RunService
-from dispatch_celery.workflows.steps import StepCall, StepContext
+from dispatch_celery.workflows.step_definition import StepCall
+from dispatch_celery.workflows.steps import StepContext
 from dispatch_celery.workflows.store import NewRun, RunStore
 from tests.support.invariants import check_state, dump
 from tests.support.run_invariants import check_runs
 from tests.support.simulation.actors import FaultyStore, SimBroker, SimWorker
+from tests.support.simulation.families import family_kinds
 from tests.support.simulation.flows import flow_kinds
 from tests.support.simulation.kinds import job_kinds
 from tests.support.simulation.plan import START, Plan
 from tests.support.simulation.sagas import saga_kinds
+from tests.support.simulation.talks import talk_kinds
 
 
 class Ground:
@@ -83,7 +90,7 @@ class Ground:
             "run-": RunKeeping(self.runs, self.settings, lambda *_, **__: None),
         }
         self.recovery = Recovery(
-            jobs=self.jobs,
+            store=self.jobs,
             records=self.records,
             cluster=self.cluster,
             publisher=self.broker,
@@ -111,6 +118,15 @@ class Ground:
             self.registry.add(JobDefinition(handler, name=name, enqueuer=lambda: self.service, queue="q", retry=policy))
         self.pids = iter(range(1000, 100_000))
         self.workflows = WorkflowRegistry()
+        self.events = EventService(
+            store=EventStore(store, self.keys, self.settings, self.time),
+            work=self.jobs,
+            keys=self.keys,
+            publisher=self.broker,
+            nudge=self.runs.nudge,
+            observer=lambda *_, **__: None,
+            max_payload=self.settings.max_payload,
+        )
         self.flow_service = RunService(
             port=store,
             keys=self.keys,
@@ -120,16 +136,25 @@ class Ground:
             records=RunRecords(store, self.keys),
             registry=self.workflows,
             publisher=self.broker,
+            events=self.events,
             ends=None,  # type: ignore[arg-type]  # nobody waits here
             observer=lambda *_, **__: None,
             default_queue="q",
             max_payload=self.settings.max_payload,
             default_step_retry=self.settings.default_step_retry,
         )
-        self.flows = {**flow_kinds(self), **saga_kinds(self)}
+        self.flows = {**flow_kinds(self), **saga_kinds(self), **family_kinds(self), **talk_kinds(self)}
         for name, (flow, _) in self.flows.items():
             self.workflows.add(WorkflowDefinition(flow, name=name, starter=lambda: self.flow_service, queue="q"))
         self.known += [self.workflows.latest(name).known_as for name in self.flows] + list(self.flows)
+        self.fleet = WorkerFleet(
+            writer=self.writer,
+            jobs=self.service,
+            runs=self.flow_service,
+            store=self.jobs,
+            publisher=self.broker,
+            observer=lambda *_, **__: None,
+        )
         self.workers = [SimWorker(self, next(self.pids)) for _ in range(2)]
         self.actor: SimWorker | None = None
         self.new_jobs = [self._new_job(kind, n) for n, kind in enumerate(plan.jobs) if kind in self.kinds]
@@ -169,7 +194,7 @@ class Ground:
     def give_back(self, ref: WorkRef) -> None:
         give_back(self.jobs, self.runs, ref, lambda *_, **__: None, self.settings)
 
-    def run_step(self, call: StepCall, context: StepContext) -> Any:
+    def run_step(self, call: StepCall[Any], context: StepContext) -> Any:
         """Run the function of a step, as a worker does."""
         value = call.definition(**call.arguments)
         if self.late_call is not None:
@@ -187,6 +212,13 @@ class Ground:
     def sleep(self, seconds: float) -> None:
         self.time.now = (self.time.now or 0) + max(1, int(seconds * 1000))
 
+    def _named(self, work_id: str, known: Mapping[str, WorkRef]) -> WorkRef | None:
+        """Return what names a message's work: produced here, or a member that a run has sent."""
+        if work_id in known:
+            return known[work_id]
+        (stored,) = JobRecords(self.real, self.keys).stored([work_id])
+        return None if stored is None else stored.ref
+
     def _send(self, calls: Sequence[Call]) -> list[Any]:
         replies = self.real.execute(calls)
         if all(fault.kind == "cancel" for fault in self.plan.faults):
@@ -197,7 +229,9 @@ class Ground:
         }
         for call in calls:
             if call.script is None and call.words[0] == "ECHO":
-                self.broker.put(by_id[str(call.words[1]).split()[1]])
+                ref = self._named(str(call.words[1]).split()[1], by_id)
+                if ref is not None:  # a member that was refused has a message, and no record: a worker drops it
+                    self.broker.put(ref)
         return replies
 
     def clean(self) -> None:

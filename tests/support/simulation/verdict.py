@@ -6,6 +6,7 @@ import json
 
 from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
 from tests.support.run_invariants import check_run_history, check_runs, check_runs_quiet
+from tests.support.simulation.families import TAKEN_BACK
 from tests.support.simulation.ground import Ground
 from tests.support.simulation.sagas import UNDOABLE
 
@@ -52,14 +53,14 @@ class Verdict(Ground):
                 allowed = executions + len(self.plan.faults) + (4 if self.rolled_back else 0)
                 if seen > allowed:
                     wrong.append(f"4: step {step} of {name} ran {seen} times, {allowed} allowed")
-                if record["state"] == "completed" and seen == 0:
+                if record["state"] == "completed" and seen == 0 and not (self.cancelled or self.rolled_back):
                     wrong.append(f"11: {name} is completed and its step {step} never ran")
         return wrong
 
     def _not_undone(self, name: str, kind: str, state: str) -> list[str]:
         """Return the effects that a run has left and had to undo, or undone and had to leave."""
         wrong = []
-        for effect in UNDOABLE.get(kind, ()):
+        for effect in {**UNDOABLE, **TAKEN_BACK}.get(kind, ()):
             done, undone = (self.effects.get(f"{name}/{what}{effect}", 0) for what in ("", "undo-"))
             if state in ("failed", "cancelled") and done and not undone and not self.rolled_back:
                 wrong.append(f"5: {name} is {state}, and {effect} happened and is not undone")

@@ -13,6 +13,7 @@ from dispatch_celery import (
     BoundJob,
     Call,
     Dispatch,
+    ExecutionContext,
     Exponential,
     Job,
     JobContext,
@@ -22,6 +23,7 @@ from dispatch_celery import (
     JobState,
     Page,
     Retry,
+    StepContext,
     current_job,
     scope,
 )
@@ -173,6 +175,29 @@ def trace(context: JobContext, call_next: Callable[[], Any]) -> Any:
 
 dispatch.add_middleware(trace)
 dispatch.add_middleware(3)  # MUST FAIL 21
+
+
+def both(context: ExecutionContext, call_next: Callable[[], Any]) -> Any:
+    assert_type(context, JobContext | StepContext)
+    assert_type((context.name, context.attempt, context.queue, context.cancelled), tuple[str, int, str, bool])
+    context.run_id  # MUST FAIL 21b
+    if isinstance(context, StepContext):
+        assert_type((context.run_id, context.is_undo), tuple[str, bool])
+        context.progress(1, 2, "half")
+    return call_next()
+
+
+def steps_only(context: StepContext, call_next: Callable[[], Any]) -> Any:
+    return call_next()
+
+
+async def around_coroutines(context: ExecutionContext, call_next: Callable[[], Any]) -> Any:
+    return await call_next()
+
+
+dispatch.add_middleware(both)
+dispatch.add_middleware(around_coroutines)
+dispatch.add_middleware(steps_only)  # MUST FAIL 21c
 dispatch.add_extension(trace)  # MUST FAIL 22
 
 

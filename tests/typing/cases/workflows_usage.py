@@ -56,6 +56,56 @@ def plain(order: Order, n: int) -> int:
     return n + len(order.id)
 
 
+def refund(paid: Charge | None, order: Order) -> None: ...
+
+
+async def arefund(paid: Charge | None, order: Order) -> None: ...
+
+
+def refund_other(paid: Charge | None, order: int) -> None: ...
+
+
+def refund_known(paid: Charge, order: Order) -> None: ...
+
+
+def refund_word(paid: str | None, order: Order) -> None: ...
+
+
+def forget(order: Order, *, times: int = 1) -> None: ...
+
+
+@dispatch.step(retry=Retry(3), timeout=10, undo=refund, undo_retry=Retry(10))
+def undone(order: Order) -> Charge:
+    return Charge(order.id)
+
+
+@dispatch.step(undo=arefund)
+async def aundone(order: Order) -> Charge:
+    return Charge(order.id)
+
+
+@dispatch.step(undo=refund_other)  # MUST FAIL
+def undone_otherwise(order: Order) -> Charge:
+    return Charge(order.id)
+
+
+@dispatch.step(undo=refund, undo_retry=3)  # MUST FAIL
+def undone_carelessly(order: Order) -> Charge:
+    return Charge(order.id)
+
+
+@charge.undo
+def undo_charge(paid: Charge | None, order: Order) -> None: ...
+
+
+assert_type(undo_charge(None, Order("1")), None)
+acharge.undo(arefund)
+charge.undo(refund_other)  # MUST FAIL
+charge.undo(refund_known)  # MUST FAIL
+charge.undo(refund_word)  # MUST FAIL
+charge.undo(forget)  # MUST FAIL
+
+
 @dispatch.workflow
 def checkout(wf: Workflow, order: Order, copy: bool = False) -> Charge:
     assert_type(wf.step(charge, order), Charge)
@@ -74,6 +124,13 @@ def checkout(wf: Workflow, order: Order, copy: bool = False) -> Charge:
     assert_type(wf.patched("x"), bool)
     assert_type(wf.info.id, RunId)
     wf.log.info("%s", copy)
+    assert_type(wf.step(undone, order), Charge)
+    assert_type(wf.step(aundone, order), Charge)
+    wf.step(undone, 3)  # MUST FAIL
+    assert_type(wf.add_undo(forget, order, times=3), None)
+    wf.add_undo(forget, order, time=3)  # MUST FAIL
+    wf.add_undo(forget, 3)  # MUST FAIL
+    assert_type(wf.compensate(), None)
     return wf.step(charge, order)
 
 
@@ -101,9 +158,19 @@ assert_type(dispatch.start("old", n=3), RunHandle[Any])
 assert_type(dispatch.runs.list(state="waiting"), Page[Run])
 assert_type(dispatch.runs.timeline("run_1"), list[Promise])
 assert_type(dispatch.runs.cancel("run_1", reason="why"), RunState)
+assert_type(dispatch.runs.cancel("run_1", discard_undo=True), RunState)
+assert_type(dispatch.runs.compensate("run_1"), RunState)
+assert_type(dispatch.runs.retry_undo("run_1"), RunState)
+assert_type(dispatch.runs.skip_undo("run_1", "charge#1"), RunState)
+dispatch.runs.skip_undo("run_1")  # MUST FAIL
+
+
+assert_type(current_step().progress(1, 10, "begun"), None)
+current_step().progress("1")  # MUST FAIL
 
 
 async def caller() -> None:
+    assert_type(await current_step().aprogress(1), None)
     run = await checkout.astart(Order("1"))
     assert_type(await run.aresult(timeout=1), Charge)
     assert_type(await dispatch.runs.aget(run.id), Run)

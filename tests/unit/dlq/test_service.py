@@ -12,7 +12,7 @@ from dispatch_celery.dlq.service import DeadLetterFilter
 from dispatch_celery.dlq.store import shown
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.ids import DeadLetterId
-from dispatch_celery.jobs.model import Failure
+from dispatch_celery.work.model import Failure
 
 NOW = datetime(2027, 1, 15, tzinfo=UTC)
 LETTER = DeadLetterId.adopt("one")

@@ -11,8 +11,9 @@ import pytest
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.listing import JobFilter
-from dispatch_celery.jobs.model import Failure, Job, JobState
+from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.scope import Scope
+from dispatch_celery.work.model import Failure
 
 NOW = datetime(2027, 1, 15, tzinfo=UTC)
 JOB = Job(

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from dispatch_celery.errors import JobTimeout, PayloadError, PayloadTooLarge, StoreUnavailable
-from dispatch_celery.jobs.model import Failure
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.outcome import Fail, Failed, RetryAfter, Retrying, classify_error
 from dispatch_celery.retry import Constant, Exponential, Retry
+from dispatch_celery.work.model import Failure
 
 FAILURE = Failure(type="T", message="m")
 POLICY = Retry(3, Constant(5), retry_on=(Exception,), give_up_on=(KeyError,))

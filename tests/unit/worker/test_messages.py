@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dispatch_celery.ids import EventId, JobId, RunId
-from dispatch_celery.jobs.model import JobRef, WakeUp
+from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.work.model import WakeUp
 from dispatch_celery.worker.messages import HEADER, celery_id, embed_of, headers_of, ref_of
 from dispatch_celery.workflows.model import RunRef
 

@@ -15,7 +15,7 @@ from dispatch_celery.workflows.context import Workflow
 from dispatch_celery.workflows.definition import RunCall, Starter, WorkflowDefinition
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.step_definition import StepDefinition
-from dispatch_celery.workflows.steps import StepCall
+from dispatch_celery.workflows.steps import step_call
 
 
 class Shop:
@@ -119,7 +119,6 @@ async def _async(wf: Workflow) -> None: ...
         (_named_only, "takes its Workflow first"),
         (_all_starred, "takes its Workflow first"),
         (_starred, r"'\*orders' cannot be stored by name"),
-        (_async, "async workflows are not offered yet"),
         (functools.partial(flow, order=1), "a workflow is a function"),
         (Workflow, "a workflow is a function"),
         (3, "a workflow is a function"),
@@ -266,11 +265,11 @@ def test_a_call_of_a_step_is_bound_and_checked() -> None:
     """Steps, renamed steps and plain functions are calls; arguments must fit."""
     step: StepDefinition[..., Any, Any] = StepDefinition(charge, name="pay")
 
-    assert [StepCall.of(fn, (3,), {}).name for fn in (step, step.options(name="x"), charge)] == ["pay", "x", "charge"]
-    assert StepCall.of(step, (3,), {"times": 1}).encode() == b'{"n":3,"times":1}'
+    assert [step_call(fn, (3,), {}).name for fn in (step, step.options(name="x"), charge)] == ["pay", "x", "charge"]
+    assert step_call(step, (3,), {"times": 1}).encode(1_000) == b'{"n":3,"times":1}'
     with pytest.raises(PayloadError, match="step pay"):
-        StepCall.of(step, ("3",), {}).encode()
+        step_call(step, ("3",), {}).encode(1_000)
     with pytest.raises(PayloadError, match="step pay"):
-        StepCall.of(step, (), {})
+        step_call(step, (), {})
     with pytest.raises(WorkflowMisuse, match="takes a step or a function"):
-        StepCall.of(print, (), {})
+        step_call(print, (), {})

@@ -12,7 +12,6 @@ import pytest
 
 from dispatch_celery.errors import JobFailed, JobTimeout, StepFailed
 from dispatch_celery.workflows.failure import encode_error, failure_in, rebuilt
-from dispatch_celery.workflows.step_definition import STEP_LIMIT
 
 
 class Refused(Exception):
@@ -245,7 +244,7 @@ def test_a_stored_error_is_bounded(where: str) -> None:
     if where == "attribute":
         error.document = "x" * 5_000_000  # type: ignore[attr-defined]
 
-    assert len(encode_error(error)) < STEP_LIMIT
+    assert len(encode_error(error)) < 1_048_576
 
 
 def test_a_stored_error_can_be_shown_without_its_class() -> None:

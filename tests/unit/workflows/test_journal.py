@@ -11,6 +11,7 @@ from dispatch_celery.errors import NonDeterminism, Suspended
 from dispatch_celery.ids import RunId
 from dispatch_celery.retry import Retry
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.holder import Holder
 from dispatch_celery.workflows.journal import Branch, Entry, Journal, digest_of, rest_of
 from dispatch_celery.workflows.model import RunRef
 from dispatch_celery.workflows.store import RunClaim
@@ -205,7 +206,8 @@ def replay(*entries: Entry) -> Engine:
         entries=list(entries),
     )
     nothing = cast("Any", None)
-    return Engine(claim, store=nothing, seat=nothing, runner=nothing, step_retry=Retry(1))
+    holder = Holder(claim, store=nothing, seat=nothing)
+    return Engine(holder, runner=nothing, fleet=nothing, topics=nothing, step_retry=Retry(1), max_payload=1_024)
 
 
 def change(name: str, place: int) -> Entry:

@@ -1,0 +1,39 @@
+"""The command line of one app, called in this process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from celery.bin.base import CLIContext
+from click.testing import CliRunner, Result
+
+from dispatch_celery import Dispatch
+from dispatch_celery.cli.main import dispatch as group
+
+__all__ = ["CommandLine"]
+
+
+@dataclass
+class CommandLine:
+    """An app, and what its ``celery dispatch`` answers. No terminal: nothing wraps, nothing is coloured."""
+
+    app: Celery
+    dispatch: Dispatch
+
+    def call(self, *words: str, answer: str | None = None) -> Result:
+        """Call the command line."""
+        context = CLIContext(app=self.app, no_color=True, workdir=None)
+        return CliRunner().invoke(group, list(words), obj=context, input=answer)
+
+    def ok(self, *words: str, answer: str | None = None) -> str:
+        """Call it, and return what it prints if it succeeds."""
+        result = self.call(*words, answer=answer)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.stdout
+
+    def json(self, *words: str) -> Any:
+        """Call it with ``--json``."""
+        return json.loads(self.ok(*words, "--json"))
