@@ -17,7 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.flow_workers import FlowFleet, flow_fleet
 from tests.support.workers import Worker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(60)]
 
 POOLS = {"prefork": ("-c", "2"), "threads": ("-P", "threads", "-c", "4"), "solo": ("-P", "solo")}
 

@@ -24,7 +24,7 @@ class Mutant:
     @property
     def of_runs(self) -> bool:
         """Whether it is a bug in what is done to runs."""
-        return any(script.startswith("runs/") for script in self.scripts)
+        return any(mutant is self for mutant in RUN_MUTANTS)
 
     def edits(self, script: str) -> list[tuple[str, str]]:
         """Return what becomes what in one script."""
@@ -109,7 +109,12 @@ RUN_MUTANTS: tuple[Mutant, ...] = (
     Mutant("an ended run is kept for ever", ("runs/finish",), "redis.call('ZADD', K.expiry, now + retain, id)", ""),
     Mutant("a cancelled run stays in its lane", ("runs/cancel",), "redis.call('ZREM', K.lane, id)", ""),
     Mutant("a cancelled run keeps its timer", ("runs/cancel",), "redis.call('ZREM', K.timers, A.id)", ""),
-    Mutant("a cancel is not seen by who suspends", ("runs/suspend",), "if seen[2] and not again", "if false"),
+    Mutant(
+        "a cancel is not seen by who suspends",
+        ("runs/suspend",),
+        "and not seen[3] and not again then",
+        "and false then",
+    ),
     Mutant("a cancel is not seen by who completes", ("runs/finish",), "if seen[2] and", "if false and"),
     Mutant("a parked run stays held", ("runs/park",), "redis.call('HDEL', K.held, A.id)", ""),
     Mutant("an intent is not listed", ("runs/intend",), "redis.call('ZADD', K.open, seq, A.identity)", ""),
@@ -131,7 +136,7 @@ RUN_MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("a run that turns keeps its timer", ("runs/turn",), "redis.call('ZREM', K.timers, A.id)", ""),
     Mutant("a run that turns is not ready", ("runs/turn",), "redis.call('ZADD', K.lane, now, id)", ""),
-    Mutant("a run turns twice", ("runs/turn",), "if seen[3] then return {'UNDOING'} end", ""),
+    Mutant("a run turns twice", ("runs/turn",), "if seen[3] then return {'UNDOING', seen[3]} end", ""),
     Mutant(
         "a member is sent without a promise",
         ("runs/spawn",),
@@ -139,12 +144,6 @@ RUN_MUTANTS: tuple[Mutant, ...] = (
         "redis.call('HGET', K.promises",
     ),
     Mutant("a member that is sent is not ready", ("runs/spawn",), "redis.call('ZADD', K.lane, now, id)", ""),
-    Mutant(
-        "a member that is sent has no mark",
-        ("runs/spawn",),
-        "redis.call('ZADD', K.marks, now",
-        "redis.call('ZREM', K.marks, now",
-    ),
     Mutant("a member is not among what is undone", ("runs/spawn",), "redis.call('ZADD', K.open, seq, identity)", ""),
     Mutant("a member's end resolves nothing", ("jobs/complete",), "== 'open' then", "== 'x' then"),
     Mutant("a failed member tells nobody", ("jobs/fail",), "  K = P", "  if true then return '' end\n  K = P"),
@@ -153,22 +152,8 @@ RUN_MUTANTS: tuple[Mutant, ...] = (
     Mutant("a completed child cannot be undone", ("runs/finish",), "if not undoable then", "if true then"),
     Mutant("an ended member stays to be undone", ("jobs/complete",), "redis.call('ZREM', K.open, A.parent_at)", ""),
     Mutant("who waits for all wakes at the first", ("jobs/complete",), "<= tonumber(seen[2] or 0)", "<= 999"),
-    Mutant("who waits for one waits for all", ("jobs/complete",), "<= tonumber(seen[2] or 0)", "<= 0"),
-    Mutant("a run that is reversed goes forward", ("runs/reverse",), "'undoing', 'cancelled', ", ""),
     Mutant("a nudge wakes nobody", ("runs/nudge",), "if state ~= 'waiting' then", "if true then"),
-    Mutant("a nudge is forgotten", ("runs/nudge",), "redis.call('HSET', K.record, 'nudged', 1)\n  return", "return"),
-    Mutant("who suspends does not hear of a nudge", ("runs/suspend",), "if seen[4] or #open", "if #open"),
-    Mutant("an event is stored twice", ("events/publish",), "if before then return", "if false then return"),
     Mutant("an event has no place", ("events/publish",), "redis.call('ZADD', K.topic, place, A.id)", ""),
-    Mutant(
-        "nobody tells late who waits", ("events/publish",), "redis.call('ZADD', K.fanout", "redis.call('ZREM', K.fanout"
-    ),
-    Mutant(
-        "a wait that is over is resolved again",
-        ("runs/record",),
-        "and word ~= 'awaiting' then return",
-        "and false then return",
-    ),
 )
 
 

@@ -1,0 +1,81 @@
+"""``runs/nudge``: a run is told to look for events, whatever it does at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dispatch_celery.store.client import RedisStore
+from tests.lua.run_world import ENDS, RunWorld, asleep, awaits, run_world
+
+EVENT = "approved#1"
+
+
+@pytest.fixture
+def world(store: RedisStore, namespace: str) -> Iterator[RunWorld]:
+    """Return a world with runs."""
+    yield from run_world(store, namespace)
+
+
+def test_a_run_that_waits_there_is_woken(world: RunWorld) -> None:
+    """Once: who tells it again finds it ready, and leaves a note."""
+    claim = world.suspended([awaits("awaiting", None, EVENT)])
+
+    (first,) = world.runs.nudge([(claim.ref, EVENT)])
+    (again,) = world.runs.nudge([(claim.ref, EVENT)])
+
+    assert (first.verdict, first.detail, again.verdict) == ("READY", "2", "NOTED")
+    assert world.shown(claim.ref)["state"] == "pending"
+
+
+def test_a_run_that_is_about_to_rest_looks_again(world: RunWorld) -> None:
+    """What was published between its look and its rest is not missed: it is kept going, once."""
+    claim = world.taken()
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "NOTED"
+
+    assert world.runs.suspend(claim, [awaits("awaiting", None, EVENT)]) == ("READY", [])
+    claim.revision += 1
+    assert world.runs.suspend(claim, [awaits("awaiting", None, EVENT)]) == ("DONE", [])
+
+
+def test_a_note_is_void_when_the_run_is_taken(world: RunWorld) -> None:
+    """Whoever takes it up looks anyway."""
+    ref = world.start()
+    assert world.runs.nudge([(ref, EVENT)])[0].verdict == "NOTED"
+    claim = world.take(ref)
+
+    assert world.runs.suspend(claim, [awaits("awaiting", None, EVENT)]) == ("DONE", [])
+
+
+def test_a_run_that_waits_elsewhere_or_has_ended_is_struck_off(world: RunWorld) -> None:
+    """So is one that is gone, and one that is being undone."""
+    elsewhere = world.suspended([asleep(1_000)]).ref
+    ended = [world.run_at(state) for state in ENDS]
+    gone = world.new_run().ref
+
+    answers = world.runs.nudge([(ref, EVENT) for ref in (elsewhere, gone, *ended)])
+
+    assert {answer.verdict for answer in answers} == {"GONE"}
+
+
+def test_a_run_that_pauses_after_a_crash_is_not_woken(world: RunWorld) -> None:
+    """Its pause is there for a reason; the note is kept."""
+    claim = world.taken()
+    world.release(claim, counter="crashes", pause=1_000)
+
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "NOTED"
+    assert world.shown(claim.ref)["state"] == "waiting"
+
+
+def test_a_wait_keeps_its_time_and_notes_how_far_it_has_looked(world: RunWorld) -> None:
+    """Resting again changes what only Python reads, not when it is due."""
+    claim = world.taken()
+    assert world.runs.suspend(claim, [awaits("awaiting", 5_000, EVENT)]) == ("DONE", [])
+    due = world.due_of(claim.ref)
+    world.runs.nudge([(claim.ref, EVENT)])
+    again = world.take(claim.ref, nonce="b")
+    world.passes(1_000)
+
+    assert world.runs.suspend(again, [awaits("awaiting", 5_000, EVENT)]) == ("DONE", [])
+    assert world.due_of(claim.ref) == due
