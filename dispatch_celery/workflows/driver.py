@@ -21,7 +21,7 @@ from dispatch_celery.workflows.replayloop import ReplayLoop, current_branch
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.store import Awaited
 
-__all__ = ["Driver", "Promise"]
+__all__ = ["Driver", "Promise", "delivery_order"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -131,7 +131,7 @@ class Driver:
     def _deliver(self) -> bool:
         """Hand out the next outcome; return whether there was one."""
         known = [
-            (_order(entry), n, pending)
+            (delivery_order(entry), n, pending)
             for n, pending in enumerate(self._pending)
             if (entry := pending.asked.entry) is not None and entry.is_resolved
         ]
@@ -204,6 +204,7 @@ class Driver:
         return act
 
 
-def _order(entry: Entry) -> tuple[int, int]:
+def delivery_order(entry: Entry) -> tuple[int, int]:
+    """Return what resolved promises are sorted by: how far their maker could see, then their own place."""
     seen = entry.head.get("v")
     return (entry.seq, 0) if seen is None else (int(seen), entry.seq)
