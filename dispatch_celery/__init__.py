@@ -20,17 +20,20 @@ from dispatch_celery.errors import (
     JobNotCancellable,
     JobNotFound,
     JobTimeout,
+    JournalTooLarge,
     LeadershipLost,
     NonDeterminism,
     NotInJob,
     NotInStep,
     PayloadError,
     PayloadTooLarge,
+    PromiseNotFound,
     ResultTimeout,
     RunCancelled,
     RunFailed,
     RunNotFound,
     RunParked,
+    StateConflict,
     StepFailed,
     StoreUnavailable,
     Suspended,
@@ -56,6 +59,7 @@ from dispatch_celery.worker.shared import shared_job
 from dispatch_celery.worker.task import Job as JobDefinition
 from dispatch_celery.worker.task import JobDecorator
 from dispatch_celery.workflows.async_context import AsyncWorkflow
+from dispatch_celery.workflows.checking import CodeCheck, CodeReport, CodeVerdict
 from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import BoundWorkflow, RunCall, WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
@@ -65,17 +69,17 @@ from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
 from dispatch_celery.workflows.steps import StepContext, current_step
 
 __all__ = [
-    "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "Call", "Cancel",
-    "ConfigurationError", "Constant", "CronId", "CronNotFound", "DeadLetter", "DeadLetterId", "DeadLetterKind",
-    "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration", "Event", "EventId", "EventNotFound",
-    "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict", "InvalidId",
-    "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator", "JobDefinition", "JobFailed",
-    "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout", "LeadershipLost",
-    "Linear", "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Outcome", "Page", "PayloadError",
-    "PayloadTooLarge", "Promise", "Received", "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall",
-    "RunCancelled", "RunFailed", "RunHandle", "RunId", "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState",
-    "Scope", "Secret", "Settings", "Snooze", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable",
-    "Suspended", "SyncPromise", "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow",
-    "WorkflowDefinition", "WorkflowMisuse", "WorkflowNotFound", "current_job", "current_scope", "current_step",
-    "scope", "shared_job",
+    "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "Call", "Cancel", "CodeCheck",
+    "CodeReport", "CodeVerdict", "ConfigurationError", "Constant", "CronId", "CronNotFound", "DeadLetter",
+    "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration", "Event",
+    "EventId", "EventNotFound", "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced",
+    "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator",
+    "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState",
+    "JobTimeout", "JournalTooLarge", "LeadershipLost", "Linear", "Middleware", "NonDeterminism", "NotInJob",
+    "NotInStep", "Outcome", "Page", "PayloadError", "PayloadTooLarge", "Promise", "PromiseNotFound", "Received",
+    "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId",
+    "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze",
+    "StateConflict", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise",
+    "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse",
+    "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope", "shared_job",
 ]  # fmt: skip

@@ -81,6 +81,12 @@ class Settings(BaseModel):
     shutdown_grace: Milliseconds = Field(
         25_000, ge=0, description="How long running jobs may go on after SIGTERM before they are released."
     )
+    max_promises: int = Field(
+        10_000, ge=10, le=100_000, description="Durable calls a run may make before it must begin anew."
+    )
+    max_journal: int = Field(
+        64 * 1_048_576, ge=65_536, description="Bytes of outcomes a run may have recorded before it must begin anew."
+    )
     max_snoozes: int = Field(1_000, ge=1, description="Snoozes of one job after which it fails.")
 
     retain_completed: Milliseconds = Field(86_400_000, ge=0, description="How long a completed job is kept.")

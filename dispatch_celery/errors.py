@@ -16,6 +16,7 @@
     |   +-- CronNotFound
     |   +-- DeadLetterNotFound
     |   +-- EventNotFound
+    |   +-- PromiseNotFound            a durable call that a run has not recorded
     |   +-- WorkerNotFound
     +-- StateConflict                  the verb does not fit the state the record is in
     |   +-- JobAlreadyComplete
@@ -32,6 +33,7 @@
     +-- UnknownJob                     no live worker has known the job's name for dispatch_unknown_grace
     +-- WorkerCrashed                  the process that ran the job died
     +-- WorkflowMisuse
+    +-- JournalTooLarge                a run has recorded more than it may
     +-- NonDeterminism
     +-- NotInJob
     +-- NotInStep
@@ -65,6 +67,7 @@ __all__ = [
     "JobNotCancellable",
     "JobNotFound",
     "JobTimeout",
+    "JournalTooLarge",
     "LeadershipLost",
     "NonDeterminism",
     "NotFoundError",
@@ -73,6 +76,7 @@ __all__ = [
     "OutcomeError",
     "PayloadError",
     "PayloadTooLarge",
+    "PromiseNotFound",
     "ResultTimeout",
     "RunCancelled",
     "RunFailed",
@@ -179,6 +183,12 @@ class EventNotFound(NotFoundError):
     """No event with this id: it never existed here, or its lifetime has passed."""
 
     code = "event_not_found"
+
+
+class PromiseNotFound(NotFoundError):
+    """No durable call of this identity is recorded of the run; its timeline has those that are."""
+
+    code = "promise_not_found"
 
 
 class WorkerNotFound(NotFoundError):
@@ -301,6 +311,15 @@ class WorkflowMisuse(DispatchError):
     """A durable verb where a workflow must use its ``wf`` verb."""
 
     code = "workflow_misuse"
+
+
+class JournalTooLarge(DispatchError):
+    """A run has made more durable calls than ``dispatch_max_promises``, or recorded more than ``dispatch_max_journal``.
+
+    It fails, and what is to be undone is undone.
+    """
+
+    code = "journal_too_large"
 
 
 class NonDeterminism(DispatchError):

@@ -36,9 +36,10 @@ from dispatch_celery.worker.fleet import WorkerFleet
 from dispatch_celery.worker.handlers import Handlers
 from dispatch_celery.worker.publisher import BrokerPublisher
 from dispatch_celery.worker.runtime import Runtime
+from dispatch_celery.workflows.ends import RunEnds
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.registry import WorkflowRegistry
-from dispatch_celery.workflows.service import RunEnds, RunService
+from dispatch_celery.workflows.service import RunService
 from dispatch_celery.workflows.store import RunStore
 
 __all__ = ["Parts"]

@@ -6,6 +6,8 @@ key, after ``{<namespace>:0}:``         type       holds
 ``job:<id>``                            hash       the record of one job; also the channel its end is announced on
 ``run:<id>``                            hash       the same of a run
 ``run:<id>:promises``                   hash       its journal: identity to how that promise stands
+``run:<id>:aside``                      hash       the journal of its generation before
+``run:<id>:consumed``                   zset       events that earlier generations consumed, by when
 ``run:<id>:waits``                      set        the promises it waits for: the next one resolved wakes it
 ``run:<id>:due``                        zset       what of it has a due time: promises, its start, its deadline
 ``run:<id>:undos``                      hash       how its effects are undone: identity to how that undo stands
@@ -72,6 +74,14 @@ class Keys:
     def promises(self, run_id: str) -> str:
         """Return the journal of a run."""
         return f"{self.record(run_id)}:promises"
+
+    def aside(self, run_id: str) -> str:
+        """Return the journal of a run's generation before."""
+        return f"{self.record(run_id)}:aside"
+
+    def consumed(self, run_id: str) -> str:
+        """Return the events that earlier generations of a run consumed."""
+        return f"{self.record(run_id)}:consumed"
 
     def waits(self, run_id: str) -> str:
         """Return what a run waits for."""

@@ -43,6 +43,7 @@ class WorkStore(WorkScripts):
         arguments = {
             **self._common(ref),
             "name": ref.known_as,
+            "version": ref.version or "",
             "pause": pause,
             "grace": self._settings.unknown_grace,
         }
@@ -66,10 +67,10 @@ class WorkStore(WorkScripts):
         }
         return self._answer(Call.of("jobs/flag", keys, {"id": ref.id, "holder": holder, "reason": reason}))
 
-    def progress(self, work_id: str, token: str, progress: str) -> Answer:
-        """Record how far what is held has come."""
+    def progress(self, work_id: str, token: str, told: str, *, field: str = "progress") -> Answer:
+        """Record how far what is held has come, or what it says of itself (``status``)."""
         keys = {"record": self._keys.record(work_id)}
-        return self._answer(Call.of("jobs/progress", keys, {"token": token, "progress": progress}))
+        return self._answer(Call.of("jobs/progress", keys, {"token": token, "field": field, "told": told}))
 
     def unhold(self, work_id: str, holder: str, holding: str) -> Answer:
         """Drop a holding under which its work is not held any more."""

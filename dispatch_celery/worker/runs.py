@@ -15,26 +15,25 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from dispatch_celery.clock import from_ms, monotonic_ms
+from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.config import Settings
 from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended, WorkflowMisuse
 from dispatch_celery.ids import RunId
 from dispatch_celery.jobs.outcome import failure_of
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope, restored
-from dispatch_celery.work.body import in_body, out_of_body
+from dispatch_celery.work.body import out_of_body
 from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.work.ports import Observer, Publisher, Seat
 from dispatch_celery.work.records import Stored, encode_failure, make_ref
 from dispatch_celery.work.scripts import woken_by
 from dispatch_celery.work.store import WorkStore
 from dispatch_celery.worker.claiming import Claimer
-from dispatch_celery.workflows.async_context import AsyncWorkflow
-from dispatch_celery.workflows.context import RunInfo, Workflow
+from dispatch_celery.workflows.body import call_body
 from dispatch_celery.workflows.definition import WorkflowDefinition
-from dispatch_celery.workflows.driver import Driver
 from dispatch_celery.workflows.engine import Engine
-from dispatch_celery.workflows.holder import Holder, Paused, Stuck, Unwound
+from dispatch_celery.workflows.holder import Anew, Holder, Paused, Stuck, Unwound
+from dispatch_celery.workflows.limits import JournalLimits
 from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.model import STUCK, RunState
 from dispatch_celery.workflows.registry import WorkflowRegistry
@@ -63,6 +62,8 @@ class RunOutcome:
     """Milliseconds until it is ready again."""
     undone: bool = False
     """Whether what it did was undone before it ended."""
+    anew: Anew | None = None
+    """What its next generation begins with."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,13 +138,15 @@ class RunExecutor:
             topics=self._topics,
             step_retry=self._step_retry,
             max_payload=self._settings.max_payload,
+            limits=JournalLimits(self._settings.max_promises, self._settings.max_journal),
             announce=partial(self._announce, ref),
             is_shutdown=self._is_shutdown,
             clock=self._clock(claim),
             on_loop=definition.is_async,
         )
+        engine.definition = definition
         self._seat.occupy(ref.id, claim.token, timeout_ms=None)
-        self._observer("resumed" if claim.entries else "started", ref)
+        self._observer("resumed" if claim.entries or claim.generation else "started", ref)
         return RunExecution(ref=ref, definition=definition, claim=claim, spec=spec, engine=engine)
 
     def _holder(self, claim: RunClaim) -> Holder:
@@ -214,11 +217,13 @@ class RunExecutor:
         execution.engine.begin()
         try:
             try:
-                value = self._called(execution)
+                value = call_body(execution.definition, execution.engine)
             except Suspended:
                 execution.engine.check_rest()
                 return None
             execution.engine.check_end()
+        except Anew as anew:
+            return RunOutcome(RunState.PENDING, anew=anew)
         except (Unwound, Paused, Stuck, Fenced):
             raise
         except NonDeterminism as error:
@@ -235,24 +240,6 @@ class RunExecutor:
         if unwound.why == "released":
             return RunOutcome(RunState.PENDING)
         return RunOutcome(RunState.CANCELLED, reason=claim.cancel)
-
-    @staticmethod
-    def _called(execution: RunExecution) -> Any:
-        claim, definition = execution.claim, execution.definition
-        args, kwargs = definition.typed.call(definition.typed.arguments.decode(claim.payload))
-        info = RunInfo(
-            id=RunId(claim.ref.id),
-            name=definition.name,
-            version=definition.version,
-            created_at=from_ms(claim.created_at),
-            generation=claim.generation,
-        )
-        with restored(Scope.from_path(execution.spec.get("scope", ""))), in_body(definition.name):
-            if not definition.is_async:
-                return definition.__wrapped__(Workflow(execution.engine, info), *args, **kwargs)
-            driver = Driver(execution.engine, definition.name)
-            wf = AsyncWorkflow(execution.engine, info, driver)
-            return driver.run(definition.__wrapped__(wf, *args, **kwargs))
 
     def _failed(self, execution: RunExecution, error: BaseException) -> RunOutcome:
         if self._seat.cancelled():
@@ -272,6 +259,8 @@ class RunExecutor:
             self._observer("waiting", ref)
         elif outcome.state == RunState.PARKED:
             holder.park(outcome.reason, outcome.detail)
+        elif outcome.anew is not None:
+            return self._continued(execution, outcome.anew)
         elif outcome.state == RunState.PENDING:
             answer = holder.release(pause=outcome.pause)
             if not outcome.pause:
@@ -280,6 +269,18 @@ class RunExecutor:
             return self._ended(execution, outcome)
         self._tell(execution, outcome)
         return outcome
+
+    def _continued(self, execution: RunExecution, anew: Anew) -> RunOutcome:
+        """Let the run begin anew."""
+        engine = execution.engine
+        spec = {**execution.spec, "summary": anew.summary}
+        answer = engine.holder.continue_as_new(anew.payload, spec, sorted(engine.journal.events))
+        if answer.verdict == "CANCELLING":
+            return self._ended(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
+        engine.leave_topics()
+        if answer.verdict == "DONE":
+            self._publish([WakeUp(ref=execution.ref, wake=answer.detail, spec=spec)])
+        return RunOutcome(RunState.PENDING)
 
     def _ended(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
         fields: list[Any] = []

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
 from typing_extensions import TypeForm
 
@@ -196,6 +196,14 @@ class AsyncWorkflow:
     def uuid(self) -> uuid.UUID:
         """Return a UUID, the same on every replay, unique to this call of this run."""
         return self._sync.uuid()
+
+    def status(self, text: str) -> None:
+        """Say for people what the run does now: ``runs.get`` and Flower show it. Not durable, and not repeated."""
+        self._sync.status(text)
+
+    def continue_as_new(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Begin anew with these arguments; see ``Workflow.continue_as_new``. Tasks that still wait are let go."""
+        self._engine.continue_as_new(args, kwargs)
 
     def patched(self, change: str) -> bool:
         """Return whether the run takes changed code at this place: new runs do, runs that had passed it do not."""

@@ -7,8 +7,7 @@ import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import Any, Final, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from typing_extensions import TypeForm
 
@@ -41,6 +40,9 @@ E = TypeVar("E")
 
 Bound: TypeAlias = StepCall[A] | Call[A] | RunCall[A]
 """A call of a step, a job or a workflow that is bound and not made yet."""
+
+
+_LONGEST_STATUS: Final = 1_000
 
 
 class RunInfo:
@@ -377,14 +379,28 @@ class Workflow:
         """Return whether the run takes changed code at this place: new runs do, runs that had passed it do not."""
         return self._engine.patched(change)
 
+    def status(self, text: str) -> None:
+        """Say for people what the run does now: ``runs.get`` and Flower show it. Not durable, and not repeated."""
+        self._engine.tell(str(text)[:_LONGEST_STATUS])
+
+    def continue_as_new(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Begin anew: the run keeps its id, its parent and its events, and starts from the top with these arguments.
+
+        What it has recorded is set aside, so a run that goes on for ever stays small. The run's timeout goes on.
+
+        Raises:
+            WorkflowMisuse: jobs or children are under way, or something could have to be undone.
+            PayloadError: the arguments do not fit.
+        """
+        self._engine.continue_as_new(args, kwargs)
+
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that is silent while the run repeats what is recorded."""
         return _Log(logging.getLogger(f"dispatch_celery.run.{self.info.name}"), self._engine)
 
     def _seed(self, what: str) -> bytes:
-        identity = self._engine.derived(what)
-        return sha256(f"{self.info.id}\0{self.info.generation}\0{identity}".encode()).digest()
+        return self._engine.derived(what)
 
 
 def _milliseconds(timeout: Duration | None) -> int | None:

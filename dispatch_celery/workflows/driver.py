@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 from dispatch_celery.clock import to_ms
 from dispatch_celery.errors import OutcomeError, Suspended, WorkflowMisuse
 from dispatch_celery.workflows.engine import Engine
-from dispatch_celery.workflows.journal import Entry, rest_of
+from dispatch_celery.workflows.journal import delivery_order, rest_of
 from dispatch_celery.workflows.members import FleetCall
 from dispatch_celery.workflows.replayloop import ReplayLoop, current_branch
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.store import Awaited
 
-__all__ = ["Driver", "Promise", "delivery_order"]
+__all__ = ["Driver", "Promise"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -90,6 +90,8 @@ class Driver:
             task = self._loop.start(main, self._engine.root)
             while True:
                 self._loop.turn()
+                if self._engine.anew is not None:
+                    raise self._engine.anew  # whichever task has asked for it
                 if task.done():
                     return task.result()
                 if not (self._deliver() or self._send() or self._act()):
@@ -202,9 +204,3 @@ class Driver:
             return None
 
         return act
-
-
-def delivery_order(entry: Entry) -> tuple[int, int]:
-    """Return what resolved promises are sorted by: how far their maker could see, then their own place."""
-    seen = entry.head.get("v")
-    return (entry.seq, 0) if seen is None else (int(seen), entry.seq)

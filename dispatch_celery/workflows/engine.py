@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json, to_json
 
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.codec import Codec
-from dispatch_celery.errors import Fenced, Suspended
+from dispatch_celery.errors import Fenced, Suspended, WorkflowMisuse
 from dispatch_celery.events.model import Place
 from dispatch_celery.ids import EventId
 from dispatch_celery.jobs.outcome import Cancel, Failed, Retrying, classify_error, failure_of
 from dispatch_celery.workflows.failure import encode_error, rebuilt
-from dispatch_celery.workflows.holder import Unwound
+from dispatch_celery.workflows.holder import Anew, Unwound
 from dispatch_celery.workflows.journal import Entry, digest_of, rest_of
 from dispatch_celery.workflows.sending import Sending
 from dispatch_celery.workflows.slice import Asked
@@ -127,6 +127,25 @@ class Engine(Sending):
         self.holder.insist(lambda: self.topics.publish_at(place, data, event_id=derived))
         self._record(asked.identity, "value", asked.head, to_json(derived))
         return derived
+
+    def continue_as_new(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> NoReturn:
+        """End this generation: the run begins anew with other arguments, and forgets what it has recorded.
+
+        Raises:
+            WorkflowMisuse: something of it is under way, or could have to be undone; or it is called in a step.
+            PayloadError: the arguments do not fit.
+        """
+        self.refuse_in_step("wf.continue_as_new()")
+        assert self.definition is not None  # noqa: S101 - who runs its code knows its definition
+        call = self.definition.bind(*args, **kwargs)
+        still = ", ".join(entry.identity for entry in self.saga.open)
+        if still:
+            raise WorkflowMisuse(
+                f"wf.continue_as_new() while {still} could have to be undone or is under way: a new generation would"
+                " know nothing of it. Wait for its end, call wf.compensate(), or give it to a child run first"
+            )
+        self.check_end()
+        self._leave(Anew(call.payload, call.summary))
 
     def leave_topics(self) -> None:
         """Strike the run off wherever it waits still: it has ended."""

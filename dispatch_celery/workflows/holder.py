@@ -20,7 +20,7 @@ from dispatch_celery.workflows.journal import Entry, rest_of
 from dispatch_celery.workflows.model import RunState
 from dispatch_celery.workflows.store import Awaited, Family, RunClaim, RunStore
 
-__all__ = ["Holder", "Paused", "Stuck", "Unwound"]
+__all__ = ["Anew", "Holder", "Paused", "Stuck", "Unwound"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,15 @@ class Unwound(BaseException):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+class Anew(BaseException):
+    """Ends a generation of a run: it is to begin anew, with these arguments."""
+
+    def __init__(self, payload: bytes, summary: str) -> None:
+        super().__init__(summary)
+        self.payload = payload
+        self.summary = summary
 
 
 class Paused(BaseException):
@@ -84,6 +93,10 @@ class Holder:
     def report(self, progress: str) -> Answer:
         """Record how far a step has come: a word for people, so it is sent once, whether it is answered or not."""
         return self._store.progress(self.claim.ref.id, self.claim.token, progress)
+
+    def tell(self, status: str) -> Answer:
+        """Record what the run says of itself: a word for people, sent once, whether it is answered or not."""
+        return self._store.progress(self.claim.ref.id, self.claim.token, status, field="status")
 
     def spawn(self, family: Family, riders: Sequence[Call]) -> None:
         """Write jobs or child runs, with the promises they are waited for by and the commands that publish them.
@@ -165,6 +178,14 @@ class Holder:
             claim.undoing = outcome
             claim.revision += 1
         return self._held(answer)
+
+    def continue_as_new(self, payload: bytes, spec: Mapping[str, Any], events: Sequence[str]) -> Answer:
+        """Let the run begin anew; ``events`` are those it has consumed. DONE, OPEN or CANCELLING.
+
+        Raises:
+            Fenced: somebody else decides about it by now.
+        """
+        return self._held(self.insist(lambda: self._store.continue_as_new(self.claim, payload, spec, events)))
 
     def park(self, reason: str, detail: str) -> Answer:
         """Set the run aside until a person decides.

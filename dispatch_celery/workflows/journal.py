@@ -7,18 +7,22 @@ An entry is stored as ``<status> <seq> <ms> <head>\n<payload>``. The server read
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
 from dispatch_celery.errors import NonDeterminism
 
-__all__ = ["Branch", "Entry", "Journal", "digest_of", "rest_of"]
+__all__ = ["ANY", "Branch", "Entry", "Journal", "branch_of", "consumed_by", "delivery_order", "digest_of", "rest_of"]
 
 RESOLVED: Final = frozenset({"value", "error", "timeout"})
 DERIVED: Final = frozenset({"uuid", "random"})
 """Calls whose value follows from their identity: they are never recorded, and leave gaps among the places."""
+
+
+ANY: Final = ""
+"""The digest of a call whose arguments are not compared: a fork took it over, perhaps from another input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Entry:
         first, _, payload = data.partition(b"\n")
         status, seq, at, head = first.split(b" ", 3)
         return cls(identity, status.decode(), int(seq), int(at), json.loads(head), payload)
+
+    def dump(self) -> bytes:
+        """Return it as it is stored."""
+        return b"%s %d %d %s" % (self.status.encode(), self.seq, self.at, rest_of(self.head, self.payload))
 
     @property
     def is_resolved(self) -> bool:
@@ -85,7 +93,10 @@ class Branch:
 class Journal:
     """What is recorded of a run, and what its code has asked for so far."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], consumed: frozenset[str] = frozenset()) -> None:
+        self._consumed = consumed
+        self.size = 0
+        """How many bytes its outcomes have."""
         self._places: dict[tuple[str, int], Entry] = {}
         self._last: dict[str, int] = {}
         self._entries: dict[str, Entry] = {}
@@ -111,7 +122,7 @@ class Journal:
                 raise NonDeterminism(f"the code calls {kind} {identity}, which is not recorded.\n{self._sequences()}")
             return identity, place, None
         same = recorded.identity == identity and recorded.head["k"] == kind
-        if not same or recorded.head["d"] != digest:
+        if not same or recorded.head["d"] not in (digest, ANY):
             why = "" if not same else " with other arguments"
             raise NonDeterminism(
                 f"the code calls {kind} {identity}{why} where {recorded.shown} is recorded.\n{self._sequences()}"
@@ -129,11 +140,21 @@ class Journal:
         return [entry for entry in self._entries.values() if entry.status == "awaiting"]
 
     @property
-    def events(self) -> set[str]:
-        """The events that the run has consumed."""
-        return {
-            str(entry.head["ev"]) for entry in self._entries.values() if "ev" in entry.head and "bad" not in entry.head
-        }
+    def events(self) -> frozenset[str]:
+        """The events that the run has consumed, in this generation and in those before."""
+        return self._consumed | consumed_by(self._entries.values())
+
+    @property
+    def asked(self) -> int:
+        """How many durable calls the code has made since it ran from the top."""
+        return len(self._asked)
+
+    def after(self, branch: Branch) -> Entry | None:
+        """Return what is recorded next in a branch, at the place of the code's next call or beyond."""
+        places = range(branch.place, self._last.get(branch.path, -1) + 1)
+        return next(
+            (self._places[branch.path, place] for place in places if (branch.path, place) in self._places), None
+        )
 
     def get(self, identity: str) -> Entry | None:
         """Return what is recorded of one durable call."""
@@ -162,7 +183,9 @@ class Journal:
 
     def keep(self, entry: Entry) -> None:
         """Take in what is recorded."""
-        path, place = _branch_of(entry.identity), int(entry.head["o"])
+        path, place = branch_of(entry.identity), int(entry.head["o"])
+        before = self._entries.get(entry.identity)
+        self.size += len(entry.payload) - (len(before.payload) if before is not None else 0)
         self._places[path, place] = self._entries[entry.identity] = entry
         self._last[path] = max(place, self._last.get(path, -1))
 
@@ -171,6 +194,18 @@ class Journal:
         return f"recorded: {', '.join(recorded)}\ncode:     {', '.join(self._asked)}"
 
 
-def _branch_of(identity: str) -> str:
+def delivery_order(entry: Entry) -> tuple[int, int]:
+    """Return what resolved promises are sorted by: how far their maker could see, then their own place."""
+    seen = entry.head.get("v")
+    return (entry.seq, 0) if seen is None else (int(seen), entry.seq)
+
+
+def consumed_by(entries: Iterable[Entry]) -> frozenset[str]:
+    """Return the events that some promises were resolved with; one that did not fit stays for others."""
+    return frozenset(str(entry.head["ev"]) for entry in entries if "ev" in entry.head and "bad" not in entry.head)
+
+
+def branch_of(identity: str) -> str:
+    """Return the path of the branch that a durable call belongs to; empty for the function's own."""
     head, slash, _ = identity.rpartition("/")
     return head + slash

@@ -58,8 +58,8 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "waiting": frozenset({"pending", "cancelled"}),
     "parked": frozenset({"pending", "cancelled"}),
     "completed": frozenset({"pending", "gone"}),
-    "failed": frozenset({"gone"}),
-    "cancelled": frozenset({"gone"}),
+    "failed": frozenset({"pending", "gone"}),
+    "cancelled": frozenset({"pending", "gone"}),
 }
 """From each state to those that may follow. ``new`` is before the record, ``gone`` after its retention."""
 
@@ -118,6 +118,12 @@ class Run:
     result: Any = None
     token: int = 0
     phase: RunPhase = RunPhase.FORWARD
+    generation: int = 0
+    """How often it has begun anew, by ``wf.continue_as_new`` or ``dispatch.runs.rewind``."""
+    parent: RunId | None = None
+    """The run whose child it is."""
+    forked_from: RunId | None = None
+    """The run whose past it has taken over."""
     progress: Mapping[str, Any] | None = None
     """What the step that runs last said of itself: its identity (``step``), ``attempt``, ``done total message``."""
 

@@ -37,20 +37,31 @@ class RunRecords:
         replies = ask_all(self._store, calls)
         return [self.of(run_id, pairs(reply)) if reply else None for run_id, reply in zip(ids, replies, strict=True)]
 
-    def timeline(self, run_id: str) -> list[Promise]:
-        """Return every promise of a run: the resolved ones in the order of their outcomes, then the open ones."""
-        promises, undos = ask_all(
-            self._store,
-            [
-                Call.command("HGETALL", self._keys.promises(run_id)),
-                Call.command("HGETALL", self._keys.undos(run_id)),
-            ],
-        )
-        entries = [Entry.parse(name, data) for name, data in pairs(promises).items()]
+    def timeline(self, run_id: str, *, previous: bool = False) -> list[Promise]:
+        """Return every promise of a run: the resolved ones in the order of their outcomes, then the open ones.
+
+        ``previous``: those of its generation before, whose undos are not told.
+        """
+        entries, undoing = self.entries(run_id, previous=previous)
         entries.sort(key=lambda entry: (not entry.is_resolved, entry.seq, int(entry.head["o"])))
-        undoing = [Entry.parse(name, data) for name, data in pairs(undos).items()]
         undoing.sort(key=lambda entry: -entry.seq)
         return [_promise(entry) for entry in entries] + [_undo(entry) for entry in undoing]
+
+    def entries(self, run_id: str, *, previous: bool = False) -> tuple[list[Entry], list[Entry]]:
+        """Return what is recorded of a run: its durable calls, and how they are undone."""
+        promises = self._keys.aside(run_id) if previous else self._keys.promises(run_id)
+        calls = [Call.command("HGETALL", promises)]
+        calls += [] if previous else [Call.command("HGETALL", self._keys.undos(run_id))]
+        found = [
+            [Entry.parse(name, data) for name, data in pairs(reply).items()] for reply in ask_all(self._store, calls)
+        ]
+        return found[0], found[1] if len(found) > 1 else []
+
+    def children(self, run_id: str) -> list[str]:
+        """Return the ids of the child runs that a run has started, as its code asked for them."""
+        entries, _ = self.entries(run_id)
+        found = [entry for entry in entries if entry.head["k"] == "child" and not _taken_over(entry)]
+        return [str(entry.head["m"]) for entry in sorted(found, key=lambda entry: int(entry.head["o"]))]
 
     @staticmethod
     def of(run_id: str, fields: Mapping[str, bytes]) -> Run:
@@ -86,7 +97,16 @@ class RunRecords:
             token=int(fields.get("token_number", 0)),
             phase=RunPhase.UNDOING if "undoing" in fields else RunPhase.FORWARD,
             progress=json.loads(fields["progress"]) if "progress" in fields else None,
+            status=text(fields.get("status")),
+            generation=int(fields.get("generation", 0)),
+            forked_from=RunId(spec["forked_from"]) if "forked_from" in spec else None,
+            parent=RunId(spec["parent"]["id"]) if spec.get("parent") else None,
         )
+
+
+def _taken_over(entry: Entry) -> bool:
+    """Return whether another run has sent this member: the run that this one was forked from."""
+    return isinstance(entry.head.get("g"), str)
 
 
 def _promise(entry: Entry) -> Promise:

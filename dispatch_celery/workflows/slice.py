@@ -6,16 +6,20 @@ function with ``Suspended``; what it waits for is registered when the function h
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from hashlib import sha256
+from typing import Any, NoReturn
 
 from pydantic_core import from_json, to_json
 
 from dispatch_celery.clock import monotonic_ms, wall_ms
-from dispatch_celery.errors import Fenced, NonDeterminism, Suspended, WorkflowMisuse
+from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended, WorkflowMisuse
 from dispatch_celery.retry import Retry
-from dispatch_celery.workflows.holder import Holder, Unwound
+from dispatch_celery.workflows.definition import WorkflowDefinition
+from dispatch_celery.workflows.holder import Anew, Holder, Unwound
 from dispatch_celery.workflows.journal import Branch, Entry, Journal, digest_of
+from dispatch_celery.workflows.limits import NO_LIMITS, JournalLimits
 from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.saga import Saga
 from dispatch_celery.workflows.steps import Runner
@@ -23,6 +27,9 @@ from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.topics import Topics
 
 __all__ = ["Asked", "ServerClock", "Slice"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class Asked:
@@ -63,6 +70,7 @@ class Slice:
         topics: Topics,
         step_retry: Retry,
         max_payload: int,
+        limits: JournalLimits = NO_LIMITS,
         announce: Callable[..., None] = lambda *_, **__: None,
         is_shutdown: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], int] = wall_ms,
@@ -70,9 +78,11 @@ class Slice:
     ) -> None:
         self.holder = holder
         self.claim = holder.claim
-        self.journal = Journal(holder.claim.entries)
+        self.journal = Journal(holder.claim.entries, holder.claim.consumed)
         self.saga = Saga(holder, runner, self.journal, fleet, is_shutdown=is_shutdown)
         self.root = Branch()
+        self.definition: WorkflowDefinition[..., Any] | None = None
+        """Whose code it runs."""
         self.branch: Callable[[], Branch] = self._root
         """The branch that the next call belongs to: the only one, or that of the running task."""
         self._on_loop = on_loop
@@ -83,6 +93,7 @@ class Slice:
         self._step_retry = step_retry
         self.max_payload = max_payload
         """The largest arguments or result of a step, in bytes: a step's definition knows no app."""
+        self._limits = limits
         self._announce = announce
         self._clock = clock
         self._is_shutdown = is_shutdown
@@ -93,6 +104,7 @@ class Slice:
         self._enough: int | None = None
         self._fast = False
         self._step = ""
+        self._told = ""
 
     # -- durable calls
 
@@ -103,11 +115,7 @@ class Slice:
             WorkflowMisuse: it is made inside a step.
             NonDeterminism: something else is recorded.
         """
-        if self._step:
-            raise WorkflowMisuse(
-                f"a durable call ({kind} {name}) inside the step {self._step}: a step is recorded as a whole; make the"
-                " call in the workflow's body"
-            )
+        self.refuse_in_step(f"a durable call ({kind} {name})")
         if self._left is not None:
             # Somebody caught what was to unwind him, or is on his way out (``finally``): what he does from here on must
             # not become durable, and what unwinds him stays what it was.
@@ -116,12 +124,17 @@ class Slice:
             raise Suspended
         digest = digest_of(arguments)
         try:
-            identity, place, _ = self.journal.ask(branch or self.branch(), name, kind, digest)
+            identity, place, recorded = self.journal.ask(branch or self.branch(), name, kind, digest)
         except NonDeterminism as mismatch:
             # The workflow's own ``except Exception`` may catch it: nothing it does from here on must become durable.
             self._mismatch, self._left = mismatch, Suspended()
             raise
-        return Asked(identity, {"k": kind, "d": digest, "o": place}, self.journal)
+        if recorded is None:
+            self._limits.check(self.journal, self.claim.ref)
+        head = {"k": kind, "d": digest, "o": place}
+        if self.claim.generation:
+            head["g"] = self.claim.generation
+        return Asked(identity, head, self.journal)
 
     def fact(self, kind: str, make: Callable[[], Any], *, name: str | None = None) -> Any:
         """Return a value that is made once and recorded: a time, a decision."""
@@ -135,9 +148,16 @@ class Slice:
         """Return the time in ms since 1970 by the state server's clock, recorded at its first use."""
         return int(self.fact("now", self._clock))
 
-    def derived(self, kind: str) -> str:
-        """Return the identity of a call whose value follows from it, so that nothing needs to be recorded."""
-        return self.ask(kind, kind, b"").identity
+    def derived(self, kind: str) -> bytes:
+        """Return 32 bytes that follow from the call's identity, so that nothing needs to be recorded.
+
+        What comes after it tells in which generation, or in which run before a fork, it was made first.
+        """
+        after = self.journal.after(self.branch())
+        origin = self.claim.generation if after is None else after.head.get("g", 0)
+        if not isinstance(origin, str):
+            origin = f"{self.claim.ref.id}\0{origin}"
+        return sha256(f"{origin}\0{self.ask(kind, kind, b'').identity}".encode()).digest()
 
     def patched(self, change: str) -> bool:
         """Return whether this run takes the changed code: one that passed this place before the change does not."""
@@ -146,6 +166,23 @@ class Slice:
         if self.replaying and (recorded is None or recorded.identity != self.branch().peek(name)):
             return False
         return bool(self.fact("patched", lambda: True, name=name))
+
+    def tell(self, status: str) -> None:
+        """Say for people what the run does; not durable, so that another wording changes nothing."""
+        mute = self._left is not None or self._closed or not self.holder.trusted
+        if mute or self.replaying or status == self._told:
+            return
+        try:
+            self.holder.tell(status)
+        except StoreUnavailable as error:
+            logger.debug("the status of %s is not told: %s", self.claim.ref.id, error)
+        else:
+            self._told = status
+
+    @property
+    def anew(self) -> Anew | None:
+        """The wish to begin anew, once the code has said it."""
+        return self._left if isinstance(self._left, Anew) else None
 
     @property
     def replaying(self) -> bool:
@@ -161,6 +198,18 @@ class Slice:
         """Record how a wait ended; return what is recorded, which is another end if its time was up before."""
         self.may_act()
         return self._record(asked.identity, status, head, payload)
+
+    def refuse_in_step(self, what: str) -> None:
+        """Refuse what belongs in the workflow's body.
+
+        Raises:
+            WorkflowMisuse: a step runs.
+        """
+        if self._step:
+            raise WorkflowMisuse(
+                f"{what} inside the step {self._step}: a step is recorded as a whole; make the call in the workflow's"
+                " body"
+            )
 
     # -- the ends of a slice
 
@@ -255,7 +304,7 @@ class Slice:
     def _seed(self, asked: Asked) -> str:
         return f"{self.claim.ref.id}:{self.claim.generation}:{asked.identity}"
 
-    def _leave(self, signal: BaseException) -> None:
+    def _leave(self, signal: BaseException) -> NoReturn:
         self._left = signal
         raise signal
 

@@ -1,12 +1,14 @@
 -- PURPOSE  Gives a ready run, with its journal, to the process that will replay it, under a new token.
--- KEYS     record from_state from_name to_state to_name lane marks workers held promises undos journal
--- ARGV     now journal id name lane holder nonce pid
--- RETURNS  CLAIMED token now payload spec revision generation crashes lost_workers cancel created_at undoing entries undos
+-- KEYS     record from_state from_name to_state to_name lane marks workers held promises undos consumed journal
+-- ARGV     now journal id name lane holder nonce pid size
+--          size: bytes of the journal after which the rest is to be asked for.
+-- RETURNS  CLAIMED token now payload spec revision generation crashes lost_workers cancel created_at undoing
+--          entries undos cursor (where the journal goes on; 0: it is whole) consumed (events of earlier generations)
 --          | LEFTOVER state | MISSING | NOT_REGISTERED | MOVED name lane
 -- ERRORS   none
 -- TRANSITIONS pending>running
 -- COST     O(n) in the promises and undos of the run
--- INCLUDE  clock journal move unready
+-- INCLUDE  clock journal move unready part
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'token', 'token_number', 'name', 'lane', 'wake', 'created_at',
   'payload', 'spec', 'revision', 'generation', 'crashes', 'lost_workers', 'cancel', 'started_at', 'first_at', 'undoing')
@@ -14,8 +16,11 @@ local state, token = seen[1], seen[2]
 if not state then return {'MISSING'} end
 
 local function claimed(mine, at)
+  local cursor, entries = part('0', A.size)
+  local consumed = seen[11] and redis.call('ZRANGE', K.consumed, 0, -1) or {}
   return {'CLAIMED', mine, at, seen[8] or '', seen[9] or '', seen[10] or '0', seen[11] or '0', seen[12] or '0',
-    seen[13] or '0', seen[14] or '', seen[7], seen[17] or '', redis.call('HGETALL', K.promises), redis.call('HGETALL', K.undos)}
+    seen[13] or '0', seen[14] or '', seen[7], seen[17] or '', entries, redis.call('HGETALL', K.undos),
+    cursor, consumed}
 end
 
 if state == 'running' and token and string.match(token, '%.(.*)$') == A.nonce then return claimed(token, seen[15]) end

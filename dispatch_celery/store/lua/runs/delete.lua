@@ -1,5 +1,5 @@
 -- PURPOSE  Deletes an ended run's record, its journal, and all that names it.
--- KEYS     record from_state from_name scope promises waits due undos open expiry idempotency leader journal
+-- KEYS     record from_state from_name scope promises aside consumed waits due undos open expiry idempotency leader journal
 -- ARGV     now journal id expected term keyed retain_key
 -- RETURNS  DONE | STATE state
 -- ERRORS   LEADERSHIP_LOST
@@ -21,6 +21,6 @@ redis.call('ZREM', K.scope, A.id)
 if A.keyed == '1' and string.match(redis.call('GET', K.idempotency) or '', '^%S+') == A.id then
   redis.call('PEXPIREAT', K.idempotency, string.format('%.0f', math.max(clock(A.now), created + A.retain_key)))
 end
-redis.call('UNLINK', K.record, K.promises, K.waits, K.due, K.undos, K.open)
+redis.call('UNLINK', K.record, K.promises, K.aside, K.consumed, K.waits, K.due, K.undos, K.open)
 journal('dispatch.run.deleted', A.id, A.expected, 'gone', '')
 return {'DONE'}
