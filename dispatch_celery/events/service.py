@@ -7,6 +7,7 @@ import builtins
 import json
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from dispatch_celery.codec import Codec
@@ -14,9 +15,9 @@ from dispatch_celery.errors import EventNotFound, PayloadTooLarge, StateConflict
 from dispatch_celery.events.model import Event, EventRecord, Place, StoredEvent, check_event_name, check_key
 from dispatch_celery.events.store import EventStore
 from dispatch_celery.ids import EventId, RunId
-from dispatch_celery.scope import current_scope
+from dispatch_celery.scope import Scope, current_scope
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.paging import Page, Pager
+from dispatch_celery.store.paging import Page, Pager, instant
 from dispatch_celery.work.body import out_of_body, refuse_in_body
 from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.work.ports import Observer, Publisher
@@ -185,17 +186,41 @@ class EventService:
         return found
 
     def list(
-        self, *, name: str | None = None, key: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        key: str | None = None,
+        scope: Scope | None = None,
+        published_after: datetime | None = None,
+        published_before: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Page[EventRecord]:
         """Return one page of events, newest first; ``next_cursor`` of a page is the ``cursor`` of the next.
 
-        With a ``name``, the events of that topic in the current scope.
+        With a ``name`` and a ``key``, those of that topic, in ``scope`` or else the current one: an index serves them.
+        Any other choice sifts all events, so a page may be short and still have a cursor.
         """
-        if name is None:
-            index = self._keys.events
-        else:
-            index = self._keys.topic(Place(name, check_key(key), current_scope().path).digest)
-        return self._pager.page([index], self._store.records, keep=_any, limit=limit, cursor=cursor)
+        index, unit = self._keys.events, 1
+        if name is not None and key is not None:
+            path = (current_scope() if scope is None else scope).path
+            index, unit = self._keys.topic(Place(name, check_key(key), path).digest), 1_000  # by place, in microseconds
+
+        def keep(event: EventRecord) -> bool:
+            named = name in (None, event.name) and key in (None, event.key)
+            return named and (scope is None or scope.covers(event.scope))
+
+        until = instant("published_before", published_before)
+        since = instant("published_after", published_after)
+        return self._pager.page(
+            [index],
+            self._store.records,
+            keep=keep,
+            limit=limit,
+            cursor=cursor,
+            until=None if until is None else unit * (until + 1) - 1,
+            since=None if since is None else unit * since,
+        )
 
     # -- the same on an event loop, written by .ci/make_twins.py
 
@@ -212,10 +237,27 @@ class EventService:
         return await asyncio.to_thread(self.get, event_id)
 
     async def alist(
-        self, *, name: str | None = None, key: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        key: str | None = None,
+        scope: Scope | None = None,
+        published_after: datetime | None = None,
+        published_before: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Page[EventRecord]:
         """Do as ``list``, without holding the event loop."""
-        return await asyncio.to_thread(self.list, name=name, key=key, limit=limit, cursor=cursor)
+        return await asyncio.to_thread(
+            self.list,
+            name=name,
+            key=key,
+            scope=scope,
+            published_after=published_after,
+            published_before=published_before,
+            limit=limit,
+            cursor=cursor,
+        )
 
 
 class Deliveries:
@@ -241,7 +283,3 @@ def _waiting(waiter: str, told: str) -> tuple[WorkRef, str]:
         id=RunId(run_id), name=data["name"], queue=queue, priority=int(priority), version=int(data["version"])
     )
     return ref, identity
-
-
-def _any(_: EventRecord) -> bool:
-    return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
@@ -18,7 +19,7 @@ from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask, words
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["Page", "Pager"]
+__all__ = ["Page", "Pager", "instant"]
 
 T = TypeVar("T")
 
@@ -123,6 +124,17 @@ class Pager:
             if len(flat) < 2 * _CHUNK:
                 return
             offset += _CHUNK
+
+
+def instant(name: str, moment: datetime | None) -> int | None:
+    """Return the bound of a page in ms since 1970; ``name`` is what its caller calls it.
+
+    Raises:
+        ConfigurationError: it has no time zone.
+    """
+    if moment is not None and moment.tzinfo is None:
+        raise ConfigurationError(f"{name}={moment!r} has no time zone")
+    return None if moment is None else int(moment.timestamp() * 1000)
 
 
 def _reversed(text: str) -> tuple[int, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from dispatch_celery.events.model import EventRecord
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.model import Job
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.model import Run
 
-__all__ = ["ANYTHING", "check_job", "check_run"]
+__all__ = ["ANYTHING", "check_event", "check_job", "check_run"]
 
 ANYTHING: Final = object()
 """Stands for a result that is not compared."""
@@ -48,6 +49,20 @@ def check_run(
     if calls is not None and list(found) != list(calls):
         wrong.append(f"durable calls: {', '.join(found) or 'none'}\n    expected: {', '.join(calls) or 'none'}")
     _refuse(run, wrong)
+
+
+def check_event(
+    found: Sequence[EventRecord], name: str | None, key: str | None, *, payload: object, times: int | None
+) -> list[EventRecord]:
+    """Return those of some events that have a payload, if there are as many as expected."""
+    fits = [event for event in found if payload is ANYTHING or event.payload == payload]
+    if len(fits) == times or (times is None and fits):
+        return fits
+    under = "" if key is None else f" under {key!r}"
+    told = "" if payload is ANYTHING else f" with {payload!r}"
+    expected = "at least once" if times is None else f"{times} times"
+    others = "".join(f"\n  {event.key or 'no key'}: {event.payload!r}" for event in found[-10:])
+    raise AssertionError(f"{name}{under}{told} was published {len(fits)} times, expected {expected}{others}")
 
 
 def _differences(

@@ -12,12 +12,13 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 from dispatch_celery.app import Dispatch
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.events.model import EventRecord
 from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.model import Job
 from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.testing.crashes import Bindable, Explorer
-from dispatch_celery.testing.expecting import ANYTHING, check_job, check_run
+from dispatch_celery.testing.expecting import ANYTHING, check_event, check_job, check_run
 from dispatch_celery.testing.process import Tally
 from dispatch_celery.testing.report import CrashReport
 from dispatch_celery.testing.virtual import VirtualClock
@@ -178,6 +179,29 @@ class Kit:
     def runs_started(self, name: Any = None) -> list[Run]:
         """Return the runs of this test, ended ones too, in the order they were started; of one name or definition."""
         return _all_pages(lambda cursor: self.dispatch.runs.list(name=_name_of(name), limit=200, cursor=cursor))
+
+    def events_published(self, name: Any = None, *, key: str | None = None) -> list[EventRecord]:
+        """Return the events of this test in the order they were published: all, of one name or declaration, of one key.
+
+        Those that were sent to one run are told apart by nothing but their name.
+        """
+        wanted = _name_of(name)
+        found: list[EventRecord] = []
+        page = self.dispatch.events.list(limit=1_000)
+        while True:
+            found += [event for event in page if wanted in (None, event.name) and key in (None, event.key)]
+            if page.next_cursor is None:
+                return found[::-1]
+            page = self.dispatch.events.list(limit=1_000, cursor=page.next_cursor)
+
+    def assert_event(
+        self, name: Any, *, key: str | None = None, payload: object = ANYTHING, times: int | None = None
+    ) -> list[EventRecord]:
+        """Look whether such an event was published, ``times`` often if that is given; return those that were.
+
+        ``payload`` is compared with the payload as JSON holds it.
+        """
+        return check_event(self.events_published(name, key=key), _name_of(name), key, payload=payload, times=times)
 
     def assert_job(
         self,

@@ -12,7 +12,7 @@ from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.paging import Page, Pager
+from dispatch_celery.store.paging import Page, Pager, instant
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
 
@@ -71,9 +71,7 @@ class WorkFilter(Generic[S, R]):
                 known = ", ".join(self.states)
                 raise ConfigurationError(f"state must be one of {known}, not {self.state!r}") from None
         for name in ("created_after", "created_before"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                raise ConfigurationError(f"{name}={moment!r} has no time zone")
+            instant(name, getattr(self, name))
 
     def told(self, record: R) -> str | None:
         """Return what is told of a record's failure; None where it has none."""
@@ -127,8 +125,8 @@ class WorkListing(Generic[S, R]):
             keep=chosen.keeps,
             limit=limit,
             cursor=cursor,
-            until=_ms(chosen.created_before),
-            since=_ms(chosen.created_after),
+            until=instant("created_before", chosen.created_before),
+            since=instant("created_after", chosen.created_after),
         )
 
     def count(self, state: S | str | None, name: str | None) -> dict[S, int]:
@@ -140,7 +138,3 @@ class WorkListing(Generic[S, R]):
             for one in states
         ]
         return {one: int(count) for one, count in zip(states, ask_all(self._store, calls), strict=True)}
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)

@@ -201,7 +201,8 @@ class Workflow:
             raise WorkflowMisuse(f"max_parallel must be an integer of at least 1, not {max_parallel!r}")
         if on_error not in ("fail", "collect"):
             raise WorkflowMisuse(f"on_error must be 'fail' or 'collect', not {on_error!r}")
-        calls = [fn.bind(item) if hasattr(fn, "bind") else step_call(fn, (item,), {}) for item in items]
+        fleet = isinstance(fn, JobDefinition | BoundJob | WorkflowDefinition | BoundWorkflow)
+        calls = [fn.bind(item) if fleet else step_call(fn, (item,), {}) for item in items]
         outcomes = Crowd(self._engine, "map", calls).all(width=max_parallel, collect=on_error == "collect")
         return outcomes if on_error == "collect" else [outcome.result() for outcome in outcomes]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any, Final
 
-from dispatch_celery.errors import StateConflict
-from dispatch_celery.events.model import Event
+from dispatch_celery.errors import StateConflict, StoreUnavailable
+from dispatch_celery.events.model import Event, Place
 from dispatch_celery.ids import EventId, RunId
 from dispatch_celery.work.body import IN_A_STEP, refuse_in_body
 from dispatch_celery.work.model import WakeUp
@@ -17,6 +18,8 @@ from dispatch_celery.workflows.model import ENDED, STUCK, RunPhase, RunState
 from dispatch_celery.workflows.reading import RunReading
 
 __all__ = ["RunOperating"]
+
+logger = logging.getLogger(__name__)
 
 _TRIES: Final = 20
 _UNDOING: Final = (
@@ -57,9 +60,22 @@ class RunOperating(RunReading):
                     answer = self._store.turn(stored.ref, state, why)
             reached = self._cancelled(stored, answer)
             if reached is not None:
+                if state == RunState.WAITING and reached != RunState.WAITING:
+                    self._leave_topics(run_id)
                 return reached
             time.sleep(0.005)
         raise StateConflict(f"{run_id} changes its state too fast to be cancelled: try again")
+
+    def _leave_topics(self, run_id: RunId) -> None:
+        """Strike a run off wherever it waits for events; where that fails, the next publication there does."""
+        try:
+            entries, _ = self._records.entries(run_id)
+            for entry in entries:
+                places = [Place.of_digest(digest) for digest in entry.head.get("p", {})]
+                if places and not entry.is_resolved:
+                    self._events.forget(places, f"{run_id} {entry.identity}")
+        except StoreUnavailable as error:
+            logger.debug("%s is still registered where it waited: %s", run_id, error)
 
     def _cancelled(self, stored: Stored, answer: Answer) -> RunState | None:
         """Return what a cancel has come to; None where the run had moved on before it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from dispatch_celery.clock import Duration, to_ms
@@ -23,6 +23,7 @@ __all__ = [
     "StepDefinition",
     "UndoStepDecorator",
     "check_parameters",
+    "is_celery_task",
 ]
 
 P = ParamSpec("P")
@@ -64,6 +65,8 @@ class StepDefinition(Generic[P, R, C_co]):
         undo: Callable[..., Any] | None = None,
         undo_retry: Retry | None = None,
     ) -> None:
+        if is_celery_task(fn):
+            name, fn = str(getattr(fn, "name", "")) if name is None else name, _called_here(fn)
         if not inspect.isfunction(fn):
             raise ConfigurationError(f"a step is a function, not {fn!r}: wrap it in a def")
         self.name = check_step_name(fn.__name__.replace("<lambda>", "lambda") if name is None else name)
@@ -174,6 +177,21 @@ class UndoStepDecorator(Protocol[P]):
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> StepDefinition[P, R, Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
+
+
+def is_celery_task(fn: Any) -> bool:
+    """Return whether something is a plain Celery task: as a step it runs where its workflow does, without a message."""
+    return callable(fn) and callable(getattr(fn, "run", None)) and hasattr(fn, "apply_async") and hasattr(fn, "name")
+
+
+def _called_here(task: Any) -> Any:
+    """Return a plain Celery task as a function: Celery's own ``retry`` in it raises what it was called for."""
+
+    @wraps(task.run)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return task(*args, **kwargs)
+
+    return call
 
 
 def check_step_name(name: str) -> str:

@@ -12,12 +12,14 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from dispatch_celery.errors import Fenced, NotInStep, WorkflowMisuse
+from dispatch_celery.jobs.definition import BoundJob, JobDefinition
 from dispatch_celery.scope import Scope
 from dispatch_celery.work.body import out_of_body
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.progress import report_progress
+from dispatch_celery.workflows.definition import BoundWorkflow, WorkflowDefinition
 from dispatch_celery.workflows.holder import Holder
-from dispatch_celery.workflows.step_definition import BoundStep, StepCall, StepDefinition
+from dispatch_celery.workflows.step_definition import BoundStep, StepCall, StepDefinition, is_celery_task
 
 __all__ = ["Reporter", "Runner", "StepContext", "context_of", "current_step", "in_step", "step_call"]
 
@@ -34,13 +36,15 @@ def step_call(fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Step
     """
     if isinstance(fn, BoundStep | StepDefinition):
         return fn.bind(*args, **kwargs)
+    if isinstance(fn, JobDefinition | BoundJob | WorkflowDefinition | BoundWorkflow):
+        raise WorkflowMisuse(f"wf.step runs here what {fn!r} would run on the fleet: use wf.run_job or wf.run_child")
     return _plain(fn).bind(*args, **kwargs)
 
 
 @lru_cache(maxsize=1_000)
 def _plain(fn: Any) -> StepDefinition[..., Any, Any]:
-    if not callable(fn) or not hasattr(fn, "__code__"):
-        raise WorkflowMisuse(f"wf.step takes a step or a function, not {fn!r}")
+    if not is_celery_task(fn) and (not callable(fn) or not hasattr(fn, "__code__")):
+        raise WorkflowMisuse(f"wf.step takes a step, a function or a plain Celery task, not {fn!r}")
     return StepDefinition(fn)
 
 

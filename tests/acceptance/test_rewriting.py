@@ -32,6 +32,9 @@ from dispatch_celery import (
     current_step,
     scope,
 )
+from dispatch_celery.events.model import Place
+from dispatch_celery.store.replies import ask
+from dispatch_celery.store.scripts import Call
 from dispatch_celery.testing import Kit
 
 pytest_plugins = ["dispatch_celery.testing.plugin"]
@@ -524,6 +527,59 @@ def test_code_is_checked_at_every_kind_of_call(how: str, dispatch_kit: Kit) -> N
     assert [check.verdict for check in dispatch.runs.check_code(run_id=run.id)] == [CodeVerdict.FITS]
     assert done == []
     assert dispatch.runs.check_code().complete
+
+
+# -- events
+
+
+def test_published_events_are_asserted(dispatch_kit: Kit) -> None:
+    """By name, key, payload and count; a failure tells what there was."""
+    dispatch.events.publish(paid, 1, key="a")
+    dispatch.events.publish(paid, 2, key="b")
+
+    assert [event.payload for event in dispatch_kit.events_published(paid)] == [1, 2]
+    assert [event.key for event in dispatch_kit.assert_event("paid", payload=2, times=1)] == ["b"]
+    dispatch_kit.assert_event(paid, key="c", times=0)
+    with pytest.raises(AssertionError, match=r"(?s)paid with 3 was published 0 times.*a: 1.*b: 2"):
+        dispatch_kit.assert_event(paid, payload=3)
+
+
+def test_events_are_listed_by_every_filter(dispatch_kit: Kit) -> None:
+    """Name, key, tenant and time, together and alone."""
+    began = dispatch_kit.now
+    acme = Scope(app_id="shop", org_id="acme")
+    events = dispatch.events
+    a = events.publish(paid, 1, key="a")
+    with scope(app_id="shop", org_id="acme"):
+        b = events.publish("sent", 2, key="a")
+    dispatch_kit.advance(60)
+    c = events.publish(paid, 3)
+
+    assert [event.id for event in events.list()] == [c, b, a]
+    assert [event.id for event in events.list(key="a")] == [b, a]
+    assert [event.id for event in events.list(name="paid")] == [c, a]
+    assert [event.id for event in events.list(name="paid", key="a")] == [a]
+    assert [event.id for event in events.list(scope=acme)] == [b]
+    assert [event.id for event in events.list(name="sent", key="a", scope=acme)] == [b]
+    assert events.list(name="sent", key="a").records == ()
+    later = began + timedelta(seconds=30)
+    assert [event.id for event in events.list(published_after=later)] == [c]
+    assert [event.id for event in events.list(name="paid", key="a", published_before=later)] == [a]
+    assert events.list(name="paid", key="a", published_after=later).records == ()
+    with pytest.raises(ConfigurationError, match="no time zone"):
+        events.list(published_after=later.replace(tzinfo=None))
+
+
+def test_a_cancelled_run_waits_nowhere(dispatch_kit: Kit) -> None:
+    """It is struck off its topics at once, whether or not anything is published there again."""
+    run = counter.start(1, [])
+    dispatch_kit.drain()
+    keys, store = dispatch._parts.keys, dispatch._parts.store
+    waiters = keys.waiters(Place("paid", "k").digest)
+    assert ask(store, Call.command("HLEN", waiters)) == 1
+
+    run.cancel()
+    assert ask(store, Call.command("HLEN", waiters)) == 0
 
 
 # -- reading
