@@ -27,7 +27,8 @@ quick: $(READY)  ## The suites that start no worker
 	$(BIN)/python -m pytest -q -m "not slow and not faults" tests/unit tests/lua tests/integration tests/properties
 
 faults: $(READY)  ## The long fault matrix and the full crash exploration
-	$(BIN)/python -m pytest -q tests/faults tests/properties tests/acceptance/test_sagas_attacked.py -m "faults or not faults"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "faults" tests
+	$(BIN)/python -m pytest -q -m "not faults" tests/faults tests/properties
 
 check: $(READY)  ## Static checks: format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -122,6 +122,7 @@ def test_sigterm_drains_and_releases(shop: Fleet) -> None:
     check_history(shop)
 
 
+@pytest.mark.faults
 def test_processes_that_retire_take_no_job_with_them(shop: Fleet) -> None:
     """F-14: max_tasks_per_child ends processes all the time, and no job notices."""
     shop.start("w1", "-c", "2", "--max-tasks-per-child", "3")

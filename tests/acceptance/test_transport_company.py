@@ -74,7 +74,7 @@ def test_events_and_remote_control_work(yard: Yard) -> None:
         assert eventually(lambda: app.control.ping(timeout=0.5)) == [{"w0@x": {"ok": "pong"}}]
 
 
-@pytest.mark.parametrize("task", ["early", pytest.param("late", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("task", ["early", pytest.param("late", marks=pytest.mark.faults)])
 def test_a_warm_stop_returns_what_has_not_begun(yard: Yard, task: str) -> None:
     """At once, while what runs is still running; in order; and nothing runs twice."""
     yard.send(task, range(12), 4)
@@ -93,6 +93,7 @@ def test_a_warm_stop_returns_what_has_not_begun(yard: Yard, task: str) -> None:
     assert set(yard.count("start").values()) == {1}
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_a_warm_stop_of_other_pools_loses_and_doubles_nothing(yard: Yard, pool: str) -> None:

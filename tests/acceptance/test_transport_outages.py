@@ -63,7 +63,7 @@ def test_cut_connections_run_nothing_twice(yard: Yard, pool: str, task: str) -> 
     assert worker.poll() is None
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(15, marks=[pytest.mark.slow, pytest.mark.timeout(180)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(15, marks=[pytest.mark.faults, pytest.mark.timeout(180)])])
 def test_a_killed_worker_loses_nothing(yard: Yard, kills: int) -> None:
     """After ``kill -9`` at any instant each message is in its list, or in ``unacked``, or has run."""
     numbers = range(2500)
@@ -83,6 +83,7 @@ def test_a_killed_worker_loses_nothing(yard: Yard, kills: int) -> None:
     eventually(lambda: yard.in_flight() == 0)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_silent_server_is_noticed(yard: Yard) -> None:
     """Redis stops without closing a connection (SIGSTOP): the worker goes on when it is back, however long it was."""
@@ -99,6 +100,7 @@ def test_a_silent_server_is_noticed(yard: Yard) -> None:
     assert worker.poll() is None
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_a_long_task_is_not_repeated(yard: Yard, pool: str) -> None:

@@ -73,6 +73,7 @@ def test_a_rolling_deploy_costs_no_job_anything(doomed: Fleet) -> None:
     assert max(job.finished_at - job.created_at for job in infos if job.finished_at is not None) < LONGEST
 
 
+@pytest.mark.faults
 def test_jobs_longer_than_the_grace_start_again_elsewhere(doomed: Fleet) -> None:
     """F-10: what a leaving worker cannot end in its time is released to another one, and nothing is counted."""
     long = doomed.shop.hold.enqueue_many([(f"long-{n}",) for n in range(2)])

@@ -74,6 +74,7 @@ def test_a_worker_in_a_black_hole_is_replaced_and_fenced(doomed: Fleet, proxy: P
     check_history(doomed)
 
 
+@pytest.mark.faults
 def test_a_slow_network_that_resets_is_only_slow(doomed: Fleet, killable_server: EmbeddedServer) -> None:
     """F-23: latency and resets cost time and nothing else."""
     with Proxy(("127.0.0.1", killable_server.port), latency=0.005) as slow:

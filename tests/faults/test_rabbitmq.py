@@ -132,6 +132,7 @@ def _post(shop: Fleet, message: dict[str, Any]) -> None:
     publish(require_rabbitmq(), queue, said.pop("body"), **said)
 
 
+@pytest.mark.faults
 def test_malformed_messages_do_not_loop(rabbit: Fleet) -> None:
     """F-52: each is one raw dead letter with its reason, none comes back when the worker ends, and jobs run."""
     worker = rabbit.start("w1", "-c", "1")

@@ -136,6 +136,7 @@ def test_a_server_that_is_away_for_half_a_minute(doomed: Fleet, killable_server:
     check_history(doomed)
 
 
+@pytest.mark.faults
 def test_a_stopped_server_doubles_nothing(doomed: Fleet, killable_server: EmbeddedServer) -> None:
     """F-19: eight seconds in which connections stay open and nothing answers; then all goes on."""
     worker = doomed.start("w1", "-c", "2", DISPATCH_COMMAND_TIMEOUT="1")

@@ -117,6 +117,7 @@ def _connected(node: EmbeddedServer, *verbs: str) -> int:
     return sum(f" cmd={verb} " in client for client in clients for verb in verbs)
 
 
+@pytest.mark.faults
 def test_a_replica_takes_a_dead_masters_place(namespace: str) -> None:
     """The node of the namespace, and of the URL, dies: the same store goes on with the replica that was promoted."""
     with three_masters() as cluster:
