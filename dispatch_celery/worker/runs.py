@@ -8,29 +8,26 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from pydantic_core import from_json
 
-from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.config import Settings
-from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended, WorkflowMisuse
+from dispatch_celery.errors import Fenced, NonDeterminism, Suspended, WorkflowMisuse
 from dispatch_celery.ids import RunId
-from dispatch_celery.jobs.outcome import failure_of
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope, restored
 from dispatch_celery.work.body import out_of_body
 from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.work.ports import Observer, Publisher, Seat
-from dispatch_celery.work.records import Stored, encode_failure, make_ref
-from dispatch_celery.work.scripts import woken_by
+from dispatch_celery.work.records import Stored, make_ref
 from dispatch_celery.work.store import WorkStore
 from dispatch_celery.worker.claiming import Claimer
+from dispatch_celery.worker.run_recorder import RunExecution, RunOutcome, RunRecorder
 from dispatch_celery.workflows.body import call_body
-from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.holder import Anew, Holder, Paused, Stuck, Unwound
 from dispatch_celery.workflows.limits import JournalLimits
@@ -42,40 +39,11 @@ from dispatch_celery.workflows.steps import Runner
 from dispatch_celery.workflows.store import RunClaim, RunStore
 from dispatch_celery.workflows.topics import Topics
 
-__all__ = ["RunExecution", "RunExecutor", "RunOutcome"]
+__all__ = ["RunExecutor"]
 
 logger = logging.getLogger(__name__)
 
 _CHANGED: Final = "its code has changed"
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """How a slice ended: the run's new state, and its value or error where it has one."""
-
-    state: RunState
-    value: Any = None
-    error: BaseException | None = None
-    reason: str = ""
-    detail: str = ""
-    pause: int = 0
-    """Milliseconds until it is ready again."""
-    undone: bool = False
-    """Whether what it did was undone before it ended."""
-    anew: Anew | None = None
-    """What its next generation begins with."""
-
-
-@dataclass(slots=True, kw_only=True)
-class RunExecution:
-    """One slice of a run on its way through the pipeline."""
-
-    ref: WorkRef
-    definition: WorkflowDefinition[..., Any]
-    claim: RunClaim
-    spec: Mapping[str, Any]
-    engine: Engine
-    started: int = field(default_factory=monotonic_ms)
 
 
 class RunExecutor:
@@ -101,9 +69,8 @@ class RunExecutor:
         clock: Callable[[RunClaim], Callable[[], int]] = lambda claim: ServerClock(claim.claimed_at),
     ) -> None:
         self._store = store
-        self._jobs = jobs
         self._registry = registry
-        self._publisher = publisher
+        self._recorder = RunRecorder(jobs, publisher, observer)
         self._settings = settings
         self._seat = seat
         self._observer = observer
@@ -115,7 +82,7 @@ class RunExecutor:
         self._sleep = sleep
         self._clock = clock
         self._claimer = Claimer(
-            seat=seat, settings=settings, observer=observer, publish=self._publish, sleep=sleep, pid=pid
+            seat=seat, settings=settings, observer=observer, publish=self._recorder.publish, sleep=sleep, pid=pid
         )
 
     def claim(self, ref: WorkRef) -> RunExecution | None:
@@ -253,92 +220,16 @@ class RunExecutor:
         return RunOutcome(RunState.FAILED, error=error)
 
     def _recorded(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
-        """Record how the slice ended; return what it came to."""
-        ref, holder = execution.ref, execution.engine.holder
-        if outcome.state == RunState.WAITING:
-            self._observer("waiting", ref)
-        elif outcome.state == RunState.PARKED:
-            holder.park(outcome.reason, outcome.detail)
-        elif outcome.anew is not None:
-            return self._continued(execution, outcome.anew)
-        elif outcome.state == RunState.PENDING:
-            answer = holder.release(pause=outcome.pause)
-            if not outcome.pause:
-                self._publish([WakeUp(ref=ref, wake=answer.detail, spec=execution.spec)])
-        else:
-            return self._ended(execution, outcome)
-        self._tell(execution, outcome)
-        return outcome
-
-    def _continued(self, execution: RunExecution, anew: Anew) -> RunOutcome:
-        """Let the run begin anew."""
-        engine = execution.engine
-        spec = {**execution.spec, "summary": anew.summary}
-        answer = engine.holder.continue_as_new(anew.payload, spec, sorted(engine.journal.events))
-        if answer.verdict == "CANCELLING":
-            return self._ended(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
-        engine.leave_topics()
-        if answer.verdict == "DONE":
-            self._publish([WakeUp(ref=execution.ref, wake=answer.detail, spec=spec)])
-        return RunOutcome(RunState.PENDING)
-
-    def _ended(self, execution: RunExecution, outcome: RunOutcome) -> RunOutcome:
-        fields: list[Any] = []
-        if outcome.state == RunState.COMPLETED:
-            try:
-                fields = ["result", execution.definition.typed.result.encode(outcome.value)]
-            except Exception as error:  # noqa: BLE001 - what it returned is not what it declares
-                return self._ended(execution, RunOutcome(RunState.FAILED, error=error))
-        elif outcome.error is not None:
-            fields = ["error", encode_failure(failure_of(outcome.error))]
-        elif outcome.reason:
-            fields = ["reason", outcome.reason]
-        answer = execution.engine.holder.finish(outcome.state, fields)
-        if answer.verdict == "CANCELLING":
-            return self._ended(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
-        if answer.verdict == "UNDOING" and outcome.undone:
-            # A child has completed meanwhile and left effects: who claims the run anew is told of them.
-            return self._recorded(execution, RunOutcome(RunState.PENDING))
-        if answer.verdict == "UNDOING":
-            return self._compensate(execution, outcome, interrupted=bool(answer.detail))
-        if answer.verdict == "DONE":
-            self._publish(woken_by(execution.ref, answer))
-        execution.engine.leave_topics()
-        self._tell(execution, outcome)
-        return outcome
-
-    def _compensate(self, execution: RunExecution, outcome: RunOutcome, *, interrupted: bool) -> RunOutcome:
-        """Go on with a run that has failed or was cancelled: from now on it undoes."""
-        self._observer("compensating", execution.ref)
-        if interrupted or outcome.state == RunState.CANCELLED:
-            # Under this token its process may still be ended for the cancel: what undoes is claimed anew.
-            return self._recorded(execution, RunOutcome(RunState.PENDING))
+        """Record how the slice ended; return what it came to. What is to be undone first is undone here."""
+        recorded = self._recorder.record(execution, outcome)
+        if recorded is not None:
+            return recorded
         undone = self._steered(execution, self._unwind)
         return self._recorded(execution, replace(undone, error=outcome.error) if undone.undone else undone)
-
-    def _tell(self, execution: RunExecution, outcome: RunOutcome) -> None:
-        elapsed = (monotonic_ms() - execution.started) / 1000
-        if outcome.state == RunState.COMPLETED:
-            self._observer("completed", execution.ref, elapsed=elapsed)
-        elif outcome.state == RunState.FAILED:
-            self._observer("failed", execution.ref, error=outcome.error)
-        elif outcome.state == RunState.CANCELLED:
-            self._observer("cancelled", execution.ref)
-        elif outcome.state == RunState.PARKED:
-            self._observer("parked", execution.ref, reason=outcome.reason)
-
-    def _publish(self, wakeups: list[WakeUp]) -> None:
-        if not wakeups:
-            return
-        try:
-            self._publisher.publish(wakeups)
-            self._jobs.clear_marks([(wakeup.ref.id, wakeup.wake) for wakeup in wakeups])
-        except StoreUnavailable as error:
-            logger.warning("%d wake-ups wait for the broker and will be swept: %s", len(wakeups), error)
 
     def settle(self, stored: Stored, *, crashed: bool) -> None:
         """Take a run from a process that was ended: it goes on elsewhere."""
         counter = "crashes" if crashed else ""
         answer = self._store.release(stored.ref, holder=stored.holder, token=stored.token, counter=counter)
         if answer.verdict == "DONE":
-            self._publish([WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec)])
+            self._recorder.publish([WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec)])

@@ -23,7 +23,8 @@ from dispatch_celery.work.model import WorkRef
 from dispatch_celery.worker.execution import Execution
 from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.messages import HEADER, ref_of
-from dispatch_celery.worker.runs import RunExecution, RunExecutor
+from dispatch_celery.worker.run_recorder import RunExecution
+from dispatch_celery.worker.runs import RunExecutor
 from dispatch_celery.workflows.model import RunState
 
 __all__ = ["Revoked", "Tracing"]

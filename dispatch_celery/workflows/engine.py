@@ -22,6 +22,7 @@ from dispatch_celery.jobs.outcome import Cancel, Failed, Retrying, classify_erro
 from dispatch_celery.workflows.failure import encode_error, rebuilt
 from dispatch_celery.workflows.holder import Anew, Unwound
 from dispatch_celery.workflows.journal import Entry, digest_of, rest_of
+from dispatch_celery.workflows.members import MEMBER_KINDS
 from dispatch_celery.workflows.sending import Sending
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
@@ -138,7 +139,7 @@ class Engine(Sending):
         self.refuse_in_step("wf.continue_as_new()")
         assert self.definition is not None  # noqa: S101 - who runs its code knows its definition
         call = self.definition.bind(*args, **kwargs)
-        still = ", ".join(entry.identity for entry in self.saga.open)
+        still = ", ".join(entry.identity for entry in self.saga.open if not self._has_ended(entry.identity))
         if still:
             raise WorkflowMisuse(
                 f"wf.continue_as_new() while {still} could have to be undone or is under way: a new generation would"
@@ -146,6 +147,11 @@ class Engine(Sending):
             )
         self.check_end()
         self._leave(Anew(call.payload, call.summary))
+
+    def _has_ended(self, identity: str) -> bool:
+        """Return whether an intent belongs to a member that has ended: the server has struck it off, if it may."""
+        entry = self.journal.get(identity)
+        return entry is not None and entry.is_resolved and entry.head["k"] in MEMBER_KINDS
 
     def leave_topics(self) -> None:
         """Strike the run off wherever it waits still: it has ended."""

@@ -114,7 +114,9 @@ def hasty(wf: Workflow, how: str) -> str:
         wf.step(take, "it")
     elif how == "job":
         wf.enqueue(line, "x")
-    wf.continue_as_new(*([] if how == "arguments" else ["done"]))
+    elif how == "child":
+        wf.run_child(buyer)
+    wf.continue_as_new(*([] if how == "arguments" else ["ended"]))
 
 
 @dispatch.workflow(name="buyer")
@@ -237,7 +239,7 @@ def test_an_async_run_begins_anew(dispatch_kit: Kit) -> None:
     assert len(set(keys)) == 2
 
 
-@pytest.mark.parametrize(("how", "told"), [("undo", "take#1"), ("job", "line#1")])
+@pytest.mark.parametrize(("how", "told"), [("undo", "take#1"), ("job", "line#1"), ("child", "a child")])
 def test_a_run_with_something_open_does_not_begin_anew(how: str, told: str, dispatch_kit: Kit) -> None:
     """A new generation would know nothing of it: the code is told so, and of what."""
     run = hasty.start(how)
@@ -246,6 +248,20 @@ def test_a_run_with_something_open_does_not_begin_anew(how: str, told: str, disp
     with pytest.raises(RunFailed, match=told) as failed:
         run.result(timeout=5)
     assert failed.value.error_type.endswith("WorkflowMisuse")
+
+
+def test_members_that_have_ended_hinder_nothing(dispatch_kit: Kit) -> None:
+    """A job that was waited for is over: the next generation sends its own."""
+
+    @dispatch.workflow(name="relay")
+    def relay(wf: Workflow, left: int) -> str:
+        told = wf.run_job(line, f"{left}")
+        if left:
+            wf.continue_as_new(left - 1)
+        return told
+
+    assert dispatch_kit.result(relay.start(2)) == "0"
+    assert done == ["2", "1", "0"]
 
 
 def test_arguments_of_a_new_generation_are_checked(dispatch_kit: Kit) -> None:

@@ -271,5 +271,5 @@ def test_a_call_of_a_step_is_bound_and_checked() -> None:
         step_call(step, ("3",), {}).encode(1_000)
     with pytest.raises(PayloadError, match="step pay"):
         step_call(step, (), {})
-    with pytest.raises(WorkflowMisuse, match="takes a step or a function"):
+    with pytest.raises(WorkflowMisuse, match="takes a step, a function or a plain Celery task"):
         step_call(print, (), {})
