@@ -21,6 +21,9 @@ DERIVED: Final = frozenset({"uuid", "random"})
 """Calls whose value follows from their identity: they are never recorded, and leave gaps among the places."""
 
 
+_BEFORE: Final = 5
+_SHOWN: Final = 20
+
 ANY: Final = ""
 """The digest of a call whose arguments are not compared: a fork took it over, perhaps from another input."""
 
@@ -190,8 +193,12 @@ class Journal:
         self._last[path] = max(place, self._last.get(path, -1))
 
     def _sequences(self) -> str:
+        """Return what is recorded and what the code asks for, from a little before they part."""
         recorded = [entry.shown for _, entry in sorted(self._places.items(), key=lambda item: item[0])]
-        return f"recorded: {', '.join(recorded)}\ncode:     {', '.join(self._asked)}"
+        asked = [call for call in self._asked if call.partition(" ")[0] not in DERIVED]
+        alike = next((n for n, pair in enumerate(zip(recorded, asked, strict=False)) if pair[0] != pair[1]), None)
+        first = max(0, (min(len(recorded), len(asked)) if alike is None else alike) - _BEFORE)
+        return f"recorded: {_window(recorded, first)}\ncode:     {_window(asked, first)}"
 
 
 def delivery_order(entry: Entry) -> tuple[int, int]:
@@ -203,6 +210,13 @@ def delivery_order(entry: Entry) -> tuple[int, int]:
 def consumed_by(entries: Iterable[Entry]) -> frozenset[str]:
     """Return the events that some promises were resolved with; one that did not fit stays for others."""
     return frozenset(str(entry.head["ev"]) for entry in entries if "ev" in entry.head and "bad" not in entry.head)
+
+
+def _window(calls: Sequence[str], first: int) -> str:
+    """Return some of a sequence, and how much is left out: a parked run keeps it."""
+    before = [f"... {first:,} alike"] if first else []
+    left = len(calls) - first - _SHOWN
+    return ", ".join([*before, *calls[first : first + _SHOWN], *([f"... {left:,} more"] if left > 0 else [])])
 
 
 def branch_of(identity: str) -> str:

@@ -31,6 +31,8 @@ OPEN: Final = frozenset({"open", "retrying", "stuck"})
 """An undo's states before it is ``undone`` or, by a person's word, ``skipped``."""
 
 _IN_PLACE: Final = 1_000
+_TOLD: Final = 20
+"""How many open undos a parked run's detail names; its timeline has all."""
 _LOOK_AGAIN: Final = 2_000
 """Milliseconds after which a run looks at its members again; the end of one wakes it earlier."""
 
@@ -156,9 +158,11 @@ class Saga:
         raise self._stuck(intent, why)
 
     def _stuck(self, intent: Entry, why: str) -> Stuck:
-        still = ", ".join(f"{entry.identity} ({entry.head.get('f') or entry.head['m']})" for entry in self.open)
+        still = ", ".join(f"{entry.identity} ({entry.head.get('f') or entry.head['m']})" for entry in self.open[:_TOLD])
+        more = len(self.open) - _TOLD
         return Stuck(
             f"the undo {intent.head['f']} of {intent.identity} was given up: {why}; still to be undone: {still}"
+            + (f" and {more:,} more" if more > 0 else "")
         )
 
     def _call(self, intent: Entry) -> Callable[[], StepCall[Any]]:

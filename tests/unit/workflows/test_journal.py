@@ -144,6 +144,20 @@ def test_a_call_put_in_front_shifts_the_rest() -> None:
         asked(journal("pay#1"), Branch(), "check")
 
 
+def test_long_sequences_are_told_around_the_difference() -> None:
+    """What is alike before, and what comes much later, is counted: the record of a parked run stays small."""
+    long = journal(*[f"pay#{n}" for n in range(1, 1_001)])
+    branch = Branch()
+    for _ in range(500):
+        asked(long, branch, "pay")
+
+    with pytest.raises(NonDeterminism) as told:
+        asked(long, branch, "ship")
+    assert "recorded: ... 495 alike, step pay#496," in str(told.value)
+    assert str(told.value).endswith("step pay#500, step ship#1")
+    assert "step pay#515, ... 485 more" in str(told.value)
+
+
 def test_an_end_before_the_recorded_end_is_told() -> None:
     """Code that asks for less than is recorded has lost calls: the first of them is named."""
     book, branch = journal("pay#1", "ship#1", "tell#1"), Branch()
