@@ -122,7 +122,9 @@ class Dispatch:
     ) -> StepDecorator: ...
     def step(self, fn: Any = None, /, **options: Any) -> Any:
         """Make a function a step of workflows; bare or with options. A plain call of it just runs it."""
-        return StepDefinition(fn) if fn is not None else lambda function: StepDefinition(function, **options)
+        if fn is not None:
+            return StepDefinition(fn, **options)
+        return lambda function: StepDefinition(function, **options)
 
     @overload
     def workflow(
