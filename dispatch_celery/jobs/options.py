@@ -41,6 +41,8 @@ class JobOptions:
             check_priority(self.priority)
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise ConfigurationError(f"retry must be a Retry, not {self.retry!r}")
+        if self.retry is not None:
+            StoredRetry.dump(self.retry)  # what cannot be stored is refused where it is given
         if not isinstance(self.headers, dict):
             raise ConfigurationError(f"headers must be a dict, not {self.headers!r}")
         key = self.idempotency_key

@@ -9,7 +9,7 @@ their way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
@@ -25,6 +25,9 @@ from dispatch_celery.workflows.step_definition import StepCall
 
 __all__ = ["Crowd"]
 
+_WON: Final = frozenset({"race", "first_ok"})
+"""Crowds of which one member is chosen: without members, none can be."""
+
 
 class Crowd:
     """One gather, map or race of a run."""
@@ -32,9 +35,13 @@ class Crowd:
     def __init__(self, engine: Engine, kind: str, calls: Sequence[Any]) -> None:
         self._engine = engine
         self._calls = [self._checked(kind, call) for call in calls]
+        # Refused before it has a place: who catches that has made no call, and a replay finds none.
+        if not calls and kind in _WON:
+            raise WorkflowMisuse(f"wf.{kind} has no members: nobody can win")
+        described = [engine.described(call) for call in self._calls]
         self._asked = engine.ask(kind, kind, b"%d" % len(calls))
         branch = Branch(f"{self._asked.identity}/", in_order=False)
-        self._members = [engine.ask_call(call, branch) for call in self._calls]
+        self._members = [engine.ask(*one, branch) for one in described]
 
     @staticmethod
     def _checked(kind: str, call: Any) -> AnyCall:
@@ -60,8 +67,6 @@ class Crowd:
         Raises:
             Exception: the winner's error; of a search for a success, that of the last one to fail.
         """
-        if not self._calls:
-            raise WorkflowMisuse(f"{self._asked.identity} has no members: nobody can win")
         decided = self._decided()
         if decided is None:
             self._send(len(self._calls), first_only=True)

@@ -30,13 +30,22 @@ class Sending(Slice):
 
         Raises:
             NonDeterminism: something else is recorded.
+            PayloadError, WorkflowMisuse: as ``described``.
+        """
+        return self.ask(*self.described(call), branch)
+
+    def described(self, call: AnyCall) -> tuple[str, str, bytes]:
+        """Return name, kind and arguments of a call; one that cannot be made is refused before it has a place.
+
+        Raises:
             PayloadError: its arguments do not fit.
+            WorkflowMisuse: its options contradict what a run guarantees.
         """
         if isinstance(call, StepCall):
-            return self.ask(call.name, "step", call.encode(self.max_payload), branch)
+            return call.name, "step", call.encode(self.max_payload)
         check_member(call)
         name = re.sub(r"[\s/#]", ".", call.definition.name)
-        return self.ask(name, "child" if isinstance(call, RunCall) else "job", call.payload, branch)
+        return name, "child" if isinstance(call, RunCall) else "job", call.payload
 
     def spawn(self, calls: Sequence[tuple[Asked, FleetCall]]) -> None:
         """Send jobs and child runs to the fleet, each in one step with the promise it is waited for by."""

@@ -1,0 +1,114 @@
+"""What a workflow's verb refuses is refused on every pass alike: who catches it goes on, and its run is not parked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from celery import Celery
+
+from dispatch_celery import (
+    ConfigurationError,
+    Constant,
+    Dispatch,
+    PayloadError,
+    PayloadTooLarge,
+    Retry,
+    Workflow,
+    WorkflowMisuse,
+)
+from dispatch_celery.testing import Kit
+
+LARGE = "x" * 2_000_000
+
+app = Celery("parity", broker="redis://127.0.0.1:1/0")
+dispatch = Dispatch(app)
+
+
+class Mine:
+    """A backoff of the user's own, which only a declaration can hold."""
+
+    def delay(self, attempt: int) -> float:
+        """Return the number of the attempt."""
+        return float(attempt)
+
+
+@dispatch.job(name="job")
+def job(n: int) -> int:
+    """Return a number."""
+    return n
+
+
+@dispatch.step
+def step(text: str) -> str:
+    """Return a text."""
+    return text
+
+
+@dispatch.workflow(name="child")
+def child(wf: Workflow, n: int) -> int:
+    """Return a number."""
+    return n
+
+
+VERBS: dict[str, tuple[Callable[[Workflow], object], type[Exception]]] = {
+    "a race of none": (lambda wf: wf.race(), WorkflowMisuse),
+    "a first_ok of none": (lambda wf: wf.first_ok(), WorkflowMisuse),
+    "a wait for any of none": (lambda wf: wf.wait_for_any(), WorkflowMisuse),
+    "a job with a key": (lambda wf: wf.run_job(job.options(idempotency_key="k"), 1), WorkflowMisuse),
+    "a member with a key": (lambda wf: wf.gather(job.options(idempotency_key="k").bind(1)), WorkflowMisuse),
+    "a racer with a key": (
+        lambda wf: wf.race(step.bind("x"), job.options(idempotency_key="k").bind(1)),
+        WorkflowMisuse,
+    ),
+    "a job with a backoff of its own": (
+        lambda wf: wf.run_job(job.options(retry=Retry(3, Mine())), 1),
+        ConfigurationError,
+    ),
+    "a job that does not fit": (lambda wf: wf.run_job(job, "x"), PayloadError),  # type: ignore[arg-type]  # the mistake
+    "a child that does not fit": (lambda wf: wf.run_child(child, "x"), PayloadError),  # type: ignore[arg-type]  # likewise
+    "a step that does not fit": (lambda wf: wf.step(step, 1), PayloadError),  # type: ignore[arg-type]  # likewise
+    "a step among members that does not fit": (lambda wf: wf.gather(job.bind(1), step.bind(1)), PayloadError),  # type: ignore[arg-type]  # likewise
+    "a step among members that is too large": (lambda wf: wf.gather(step.bind(LARGE)), PayloadTooLarge),
+    "an item that does not fit": (lambda wf: wf.map(job, [1, "x"]), PayloadError),  # type: ignore[list-item]  # likewise
+    "an event that is no JSON": (lambda wf: wf.publish("said", object()), PayloadError),
+    "a sleep back in time": (lambda wf: wf.sleep(-1), ConfigurationError),
+}
+
+
+@pytest.fixture
+def kit(server_url: str) -> Iterator[Kit]:
+    """Lend the app to a test, in a namespace of its own."""
+    with Kit(dispatch, server_url) as made:
+        yield made
+
+
+@dispatch.workflow(name="catches")
+def catches(wf: Workflow, verb: str) -> str:
+    """Catch what a verb refuses with, and go on."""
+    call, kind = VERBS[verb]
+    try:
+        call(wf)
+    except kind as error:
+        wf.step(step, "before")
+        wf.sleep(60)
+        return wf.step(step, type(error).__name__)
+    return "not refused"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_who_catches_a_refusal_goes_on(verb: str, kit: Kit) -> None:
+    """Nothing is sent, the error is the same when the run goes on after a rest, and no code counts as changed."""
+    run = catches.start(verb)
+
+    assert kit.result(run) == VERBS[verb][1].__name__
+    assert kit.jobs_enqueued() == []
+    assert [one.name for one in kit.runs_started()] == ["catches"]
+    assert kit.executions == {"step": 2}
+
+
+def test_what_stands_for_a_backoff_is_checked_where_it_is_given() -> None:
+    """In ``options``, as every other option, and not when the job is sent."""
+    job.options(retry=Retry(3, Constant(1)))
+    with pytest.raises(ConfigurationError, match="declare the policy on the job"):
+        job.options(retry=Retry(3, Mine()))
