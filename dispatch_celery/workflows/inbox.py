@@ -194,11 +194,10 @@ class Inbox:
     def _suits(event: StoredEvent, wait: EventWait, which: int) -> _Found | None:
         try:
             value = wait.codec.decode(event.payload)
-        except Exception as error:  # noqa: BLE001 - what does not fit is told to this wait
+            suits = wait.where is None or wait.where(value)
+        except Exception as error:  # noqa: BLE001 - what does not fit, or cannot be asked about, is told to this wait
             return _Found(event.place, which, event, None, error)
-        if wait.where is not None and not wait.where(value):
-            return None
-        return _Found(event.place, which, event, value, None)
+        return _Found(event.place, which, event, value, None) if suits else None
 
     def _take(self, asked: Asked, found: _Found) -> None:
         """Record what was found; an event that does not fit is told, and stays for others."""

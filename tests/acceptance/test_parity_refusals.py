@@ -1,8 +1,12 @@
-"""What a workflow's verb refuses is refused on every pass alike: who catches it goes on, and its run is not parked."""
+"""What a workflow's verb refuses is refused on every pass alike: who catches it goes on, and its run is not parked.
+
+In the Go package an error of a wait was "no event" on replay (defect 24); here it must be the same error.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -14,6 +18,7 @@ from dispatch_celery import (
     PayloadError,
     PayloadTooLarge,
     Retry,
+    StepFailed,
     Workflow,
     WorkflowMisuse,
 )
@@ -51,6 +56,17 @@ def child(wf: Workflow, n: int) -> int:
     return n
 
 
+def impatient(_: Any) -> bool:
+    """Refuse to be asked."""
+    raise ZeroDivisionError("asked")
+
+
+def heard(wf: Workflow) -> object:
+    """Wait with a predicate that raises."""
+    wf.publish("said", "hello")
+    return wf.wait_for_event("said", type=str, where=impatient)
+
+
 VERBS: dict[str, tuple[Callable[[Workflow], object], type[Exception]]] = {
     "a race of none": (lambda wf: wf.race(), WorkflowMisuse),
     "a first_ok of none": (lambda wf: wf.first_ok(), WorkflowMisuse),
@@ -73,6 +89,7 @@ VERBS: dict[str, tuple[Callable[[Workflow], object], type[Exception]]] = {
     "an item that does not fit": (lambda wf: wf.map(job, [1, "x"]), PayloadError),  # type: ignore[list-item]  # likewise
     "an event that is no JSON": (lambda wf: wf.publish("said", object()), PayloadError),
     "a sleep back in time": (lambda wf: wf.sleep(-1), ConfigurationError),
+    "a predicate that raises": (heard, ZeroDivisionError),
 }
 
 
@@ -105,6 +122,23 @@ def test_who_catches_a_refusal_goes_on(verb: str, kit: Kit) -> None:
     assert kit.jobs_enqueued() == []
     assert [one.name for one in kit.runs_started()] == ["catches"]
     assert kit.executions == {"step": 2}
+
+
+@dispatch.workflow(name="listens")
+def listens(wf: Workflow) -> list[str]:
+    """Wait with a predicate that raises, then without one."""
+    told = []
+    try:
+        heard(wf)
+    except ZeroDivisionError as error:
+        told += [str(error), str(isinstance(error, StepFailed))]
+    wf.sleep(60)
+    return [*told, wf.wait_for_event("said", type=str)]
+
+
+def test_a_predicate_that_raises_consumes_nothing(kit: Kit) -> None:
+    """Its error is told to that wait, by its class and as a StepFailed; the next wait takes the event."""
+    assert kit.result(listens.start()) == ["asked", "True", "hello"]
 
 
 def test_what_stands_for_a_backoff_is_checked_where_it_is_given() -> None:
