@@ -7,6 +7,7 @@ function with ``Suspended``; what it waits for is registered when the function h
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NoReturn
@@ -161,7 +162,7 @@ class Slice:
 
     def patched(self, change: str) -> bool:
         """Return whether this run takes the changed code: one that passed this place before the change does not."""
-        name = f"patched-{change}"
+        name = re.sub(r"[\s/#]", ".", f"patched-{change}")
         recorded = self.journal.at(self.branch())
         if self.replaying and (recorded is None or recorded.identity != self.branch().peek(name)):
             return False

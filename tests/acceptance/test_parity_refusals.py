@@ -141,6 +141,21 @@ def test_a_predicate_that_raises_consumes_nothing(kit: Kit) -> None:
     assert kit.result(listens.start()) == ["asked", "True", "hello"]
 
 
+@dispatch.workflow(name="changed")
+def changed(wf: Workflow) -> list[bool]:
+    """Ask for changes under names of every kind."""
+    told = [wf.patched(name) for name in ("plain", "billing/v2", "#12", "two words", "two words")]
+    wf.step(step, "x")
+    wf.sleep(60)
+    return told
+
+
+def test_a_change_may_have_any_name(kit: Kit) -> None:
+    """A path, a ticket, a sentence: its run is found again in its journal after a rest."""
+    with kit.always_replay():
+        assert kit.result(changed.start()) == [True] * 5
+
+
 def test_what_stands_for_a_backoff_is_checked_where_it_is_given() -> None:
     """In ``options``, as every other option, and not when the job is sent."""
     job.options(retry=Retry(3, Constant(1)))
