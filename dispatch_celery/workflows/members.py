@@ -161,15 +161,17 @@ def outcome_of(entry: Entry, codec: Codec) -> Outcome[Any]:
     if failure is None:
         return Outcome(error=failed(f"{member_id} ({entry.identity}) failed", id=member_id))
     words = f"{member_id} ({entry.identity}) failed: {failure.type}: {failure.message}"
-    return Outcome(
-        error=failed(
-            words,
-            id=member_id,
-            error_type=failure.type,
-            error_message=failure.message,
-            remote_traceback=failure.traceback,
-        )
+    error = failed(
+        words,
+        id=member_id,
+        error_type=failure.type,
+        error_message=failure.message,
+        remote_traceback=failure.traceback,
     )
+    if failure.traceback:
+        # Printed with it, and so part of this run's own traceback, should the error end it.
+        error.add_note(failure.traceback)
+    return Outcome(error=error)
 
 
 def check_member(call: FleetCall) -> None:
