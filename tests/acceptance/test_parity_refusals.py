@@ -87,6 +87,7 @@ VERBS: dict[str, tuple[Callable[[Workflow], object], type[Exception]]] = {
     "a step among members that does not fit": (lambda wf: wf.gather(job.bind(1), step.bind(1)), PayloadError),  # type: ignore[arg-type]  # likewise
     "a step among members that is too large": (lambda wf: wf.gather(step.bind(LARGE)), PayloadTooLarge),
     "an item that does not fit": (lambda wf: wf.map(job, [1, "x"]), PayloadError),  # type: ignore[list-item]  # likewise
+    "a map that may send nothing": (lambda wf: wf.map(job, [1], max_parallel=0), WorkflowMisuse),
     "an event that is no JSON": (lambda wf: wf.publish("said", object()), PayloadError),
     "a sleep back in time": (lambda wf: wf.sleep(-1), ConfigurationError),
     "a predicate that raises": (heard, ZeroDivisionError),
