@@ -17,16 +17,7 @@ from uuid import UUID
 import pytest
 from celery import Celery
 
-from dispatch_celery import (
-    AsyncWorkflow,
-    Constant,
-    Dispatch,
-    JobCancelled,
-    Retry,
-    RunFailed,
-    Workflow,
-    current_job,
-)
+from dispatch_celery import AsyncWorkflow, Constant, Dispatch, JobCancelled, Retry, RunFailed, Workflow, current_job
 from dispatch_celery.testing import Kit
 
 MINUTE = 60
@@ -168,6 +159,47 @@ def test_an_error_shows_where_it_was_raised_two_hops_away(dispatch: Dispatch, ki
         kit.result(outer.start())
     assert 'raise KeyError("the very bottom")' in failed.value.remote_traceback
     assert "in deepest" in failed.value.remote_traceback
+
+
+# -- who calls whom
+
+
+def test_a_call_tells_who_made_it(dispatch: Dispatch, kit: Kit) -> None:
+    """DF-24: from any run its caller is found, and so the first of all; from there its calls are found again."""
+
+    @dispatch.workflow(name="level")
+    def level(wf: Workflow, depth: int) -> list[str]:
+        return [wf.info.id, *(wf.run_child(level, depth - 1) if depth else [])]
+
+    run = level.start(2)
+    ids = kit.result(run)
+
+    assert [dispatch.runs.get(run_id).parent for run_id in ids] == [None, ids[0], ids[1]]
+    assert [[child.id for child in dispatch.runs.children(run_id)] for run_id in ids] == [[ids[1]], [ids[2]], []]
+    assert ids[0] == run.id
+
+
+def test_a_tail_call_is_the_same_call(dispatch: Dispatch, kit: Kit) -> None:
+    """DF-15: other arguments, under the id and from the beginning that it had; its caller gets the last result."""
+
+    @dispatch.workflow(name="counts")
+    def counts(wf: Workflow, left: int, told: str = "") -> str:
+        wf.sleep(MINUTE)
+        if left:
+            wf.continue_as_new(left - 1, f"{told}{left} ")
+        return f"{told}{wf.info.id}"
+
+    @dispatch.workflow
+    def calls(wf: Workflow) -> str:
+        return wf.run_child(counts, 2)
+
+    began = kit.now
+    told = kit.result(calls.start())
+
+    (run,) = dispatch.runs.list(name="counts")
+    assert told == f"2 1 {run.id}"
+    assert (run.created_at, run.generation) == (began, 2)
+    assert kit.now - began >= timedelta(minutes=3)
 
 
 # -- time and change

@@ -88,6 +88,8 @@ VERBS: dict[str, tuple[Callable[[Workflow], object], type[Exception]]] = {
     "a step among members that is too large": (lambda wf: wf.gather(step.bind(LARGE)), PayloadTooLarge),
     "an item that does not fit": (lambda wf: wf.map(job, [1, "x"]), PayloadError),  # type: ignore[list-item]  # likewise
     "a map that may send nothing": (lambda wf: wf.map(job, [1], max_parallel=0), WorkflowMisuse),
+    "a new generation that does not fit": (lambda wf: wf.continue_as_new(1, 2), PayloadError),
+    "a change of version in the body": (lambda wf: dispatch.runs.migrate(wf.info.id, 2), WorkflowMisuse),
     "an event that is no JSON": (lambda wf: wf.publish("said", object()), PayloadError),
     "a sleep back in time": (lambda wf: wf.sleep(-1), ConfigurationError),
     "a predicate that raises": (heard, ZeroDivisionError),
