@@ -224,6 +224,8 @@ class Workflow:
 
     def cancel(self, promise: SyncPromise[Any]) -> None:
         """Cancel a job or child run that is under way; its promise then fails. Nothing happens where it has ended."""
+        if not isinstance(promise, SyncPromise):
+            raise WorkflowMisuse(f"wf.cancel takes what wf.enqueue or wf.spawn_child returned, not {promise!r}")
         self._engine.cancel(promise.identity)
 
     @overload
@@ -306,6 +308,7 @@ class Workflow:
         lookback: Duration = 0,
     ) -> EventWait:
         """Return one of the events to give to ``wait_for_any`` or ``wait_for_all``; see ``wait_for_event``."""
+        check_duration("lookback", lookback)
         if isinstance(event, Event):
             name, codec = event.name, event.codec
             if type is not Any:

@@ -42,6 +42,8 @@ class Sending(Slice):
             WorkflowMisuse: its options contradict what a run guarantees.
         """
         if isinstance(call, StepCall):
+            if call.definition.undone_by is not None:
+                call.whole().encode(self.max_payload)  # its undo is given the defaults as well
             return call.name, "step", call.encode(self.max_payload)
         check_member(call)
         name = re.sub(r"[\s/#]", ".", call.definition.name)

@@ -50,6 +50,16 @@ def step(text: str) -> str:
     return text
 
 
+def unsay(_: str | None, text: str, more: str) -> None:
+    """Undo nothing."""
+
+
+@dispatch.step(undo=unsay)
+def wordy(text: str, more: str = LARGE) -> str:
+    """Return a text, and have a large default."""
+    return text
+
+
 @dispatch.workflow(name="child")
 def child(wf: Workflow, n: int) -> int:
     """Return a number."""
@@ -91,6 +101,9 @@ VERBS: dict[str, tuple[Callable[[Workflow], object], type[Exception]]] = {
     "a new generation that does not fit": (lambda wf: wf.continue_as_new(1, 2), PayloadError),
     "a change of version in the body": (lambda wf: dispatch.runs.migrate(wf.info.id, 2), WorkflowMisuse),
     "an event that is no JSON": (lambda wf: wf.publish("said", object()), PayloadError),
+    "an undo whose defaults are too large": (lambda wf: wf.step(wordy, "x"), PayloadTooLarge),
+    "a look back into the future": (lambda wf: wf.wait_for_event("said", lookback=-4), ConfigurationError),
+    "a cancel of something else": (lambda wf: wf.cancel(3), WorkflowMisuse),  # type: ignore[arg-type]  # likewise
     "a sleep back in time": (lambda wf: wf.sleep(-1), ConfigurationError),
     "a predicate that raises": (heard, ZeroDivisionError),
 }
