@@ -204,7 +204,7 @@ def test_an_undo_that_was_given_up_is_tried_again_or_skipped(world: RunWorld, li
 
 def test_effects_are_undone_or_left_when_a_run_is_ended(world: RunWorld, line: CommandLine) -> None:
     """A cancel undoes first, compensate does so also after the end, and --discard-undo leaves everything as it is."""
-    why = ("--reason", "discarded")
+    why = ("--reason", "refunded by hand")
     resting, left = noted(world, "charge#1"), noted(world, "charge#1")
     for claim in (resting, left):
         world.runs.suspend(claim, [asleep(3_600_000)])
@@ -214,6 +214,7 @@ def test_effects_are_undone_or_left_when_a_run_is_ended(world: RunWorld, line: C
     assert "is pending: it undoes what it has done first" in line.ok("runs", "cancel", resting.ref.id)
     assert line.json("runs", "cancel", left.ref.id, "--discard-undo", *why) == {"id": left.ref.id, "state": "cancelled"}
     assert "it will not go on" in line.ok("runs", "cancel", parked, "--discard-undo", *why)
+    world.discarded |= {left.ref.id, parked}
     assert "is pending: the next free worker undoes what it has done" in line.ok(
         "runs", "compensate", over.ref.id, "--reason", "a mistake"
     )

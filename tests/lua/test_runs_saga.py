@@ -18,8 +18,6 @@ from tests.lua.world import START
 
 UNHELD = ("pending", "waiting", "parked")
 TURNED = ("failed", "cancelled")
-DISCARDED = "discarded"
-"""The reason by which the invariants know that effects were left on a person's word."""
 
 
 @pytest.fixture
@@ -275,7 +273,7 @@ def _turning(state: str) -> Callable[[RunWorld], Callable[[], Any]]:
 def _discarding(state: str) -> Callable[[RunWorld], Callable[[], Any]]:
     def prepare(world: RunWorld) -> Callable[[], Any]:
         ref = world.run_at(state, undos=["a#1"], key="k")
-        return lambda: world.runs.cancel(ref, state, DISCARDED, discard=True).verdict
+        return lambda: world.discard(ref, state).verdict
 
     return prepare
 

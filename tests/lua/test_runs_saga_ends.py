@@ -16,8 +16,6 @@ from tests.lua.world import START
 
 UNHELD = ("pending", "waiting", "parked")
 TURNED = ("failed", "cancelled")
-DISCARDED = "discarded"
-"""The reason by which the invariants know that effects were left on a person's word."""
 
 
 @pytest.fixture
@@ -208,7 +206,7 @@ def test_effects_are_left_when_a_person_says_so(world: RunWorld, state: str) -> 
     """The run ends at once, from wherever it rests, and its timeline shows what was left."""
     ref = world.run_at(state, undos=["a#1"], timeout=9_000)
 
-    assert world.runs.cancel(ref, state, DISCARDED, discard=True).verdict == "DONE"
+    assert world.discard(ref, state).verdict == "DONE"
 
     found = world.dump()
     assert world.shown(ref)["state"] == "cancelled"
@@ -222,7 +220,7 @@ def test_an_undoing_that_is_stuck_is_left_when_a_person_says_so(world: RunWorld)
     world.undo(claim, "a#1", "stuck")
     world.park(claim)
 
-    assert world.runs.cancel(claim.ref, "parked", DISCARDED, discard=True).verdict == "DONE"
+    assert world.discard(claim.ref, "parked").verdict == "DONE"
     assert world.shown(claim.ref)["state"] == "cancelled"
 
 
