@@ -14,8 +14,10 @@ import pytest
 
 from dispatch_celery.config import Settings
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.store.replies import text
 from dispatch_celery.store.scripts import Call
+from tests.lua.run_world import RunWorld, run_world
 from tests.lua.world import World
 from tests.support.cluster import cluster_of_three
 
@@ -58,6 +60,25 @@ def store(request: pytest.FixtureRequest, namespace: str) -> Iterator[RedisStore
     port = _Stores(request.getfixturevalue(request.param), namespace)
     yield port
     port.close()
+
+
+@pytest.fixture(scope="session")
+def small_server() -> Iterator[EmbeddedServer]:
+    """Return a server whose memory a test may fill; it is given back with room."""
+    with EmbeddedServer(append_only=False) as running:
+        yield running
+
+
+@pytest.fixture
+def full(small_server: EmbeddedServer, namespace: str) -> Iterator[RunWorld]:
+    """Return a world whose server's memory can be full: ``full.fill()``."""
+    port = RedisStore(Settings(), small_server.url)
+    room = World(port, namespace)
+    try:
+        yield from run_world(port, namespace)
+    finally:
+        room.make_room()
+        port.close()
 
 
 @pytest.fixture

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dispatch_celery.config import Settings
 from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.jobs.model import JobState
-from dispatch_celery.store.client import RedisStore
-from dispatch_celery.store.embedded import EmbeddedServer
+from tests.lua.run_world import RunWorld
 from tests.lua.world import ENDS, ERROR, START, World
 
 Act = Callable[[], Any]
-
-
-@pytest.fixture
-def world(killable_server: EmbeddedServer, namespace: str) -> Iterator[World]:
-    """Return a world on a server of this test alone."""
-    port = RedisStore(Settings(), killable_server.url)
-    yield World(port, namespace)
-    port.close()
-
-
-def fill(world: World) -> None:
-    """Let the server's memory be full from now on."""
-    world.ask("CONFIG", "SET", "maxmemory", 1)
-    with pytest.raises(StoreUnavailable, match="maxmemory"):
-        world.ask("SET", "k", "v")
 
 
 def _end(verb: str) -> Callable[[World], Act]:
@@ -134,13 +117,13 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("prepare", [pytest.param(prepare, id=name) for name, prepare in ACCEPTED.items()])
-def test_what_moves_work_on_is_accepted_when_memory_is_full(world: World, prepare: Callable[[World], Act]) -> None:
+def test_what_moves_work_on_is_accepted_when_memory_is_full(full: RunWorld, prepare: Callable[[World], Act]) -> None:
     """Ends, releases, cancels and leases go on, or the memory would never be freed."""
-    act = prepare(world)
-    fill(world)
+    act = prepare(full)
+    full.fill()
 
     assert act()
-    assert world.problems() == []
+    assert full.problems() == []
 
 
 def _enqueue(world: World) -> Act:
@@ -163,25 +146,25 @@ def _progress(world: World) -> Act:
 
 
 @pytest.mark.parametrize("prepare", [_replay, _bury, _progress])
-def test_what_needs_memory_is_refused_whole(world: World, prepare: Callable[[World], Act]) -> None:
+def test_what_needs_memory_is_refused_whole(full: RunWorld, prepare: Callable[[World], Act]) -> None:
     """The answer is "not now", and nothing is left behind; it works again when there is room."""
-    act = prepare(world)
-    fill(world)
-    before = world.dump()
+    act = prepare(full)
+    full.fill()
+    before = full.dump()
 
     with pytest.raises(StoreUnavailable, match=r"refuses for now: .*maxmemory"):
         act()
-    assert world.dump() == before
-    world.ask("CONFIG", "SET", "maxmemory", 0)
+    assert full.dump() == before
+    full.make_room()
     assert act()
 
 
-def test_an_enqueue_is_refused_whole(world: World) -> None:
+def test_an_enqueue_is_refused_whole(full: RunWorld) -> None:
     """Each job of a batch is answered "not now", with nothing left: record, index, key, mark or timer."""
-    act = _enqueue(world)
-    fill(world)
+    act = _enqueue(full)
+    full.fill()
 
     assert all("refuses for now" in reply for reply in act())
-    assert world.ask("KEYS", f"{world.keys.tag}*") == []
-    world.ask("CONFIG", "SET", "maxmemory", 0)
+    assert full.ask("KEYS", f"{full.keys.tag}*") == []
+    full.make_room()
     assert all("CREATED" in reply for reply in act())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from dispatch_celery.events.model import Place
 from dispatch_celery.events.store import EventStore
 from dispatch_celery.ids import DeadLetterId, EventId, WorkerId
 from dispatch_celery.jobs.model import JobState
-from dispatch_celery.store.client import RedisStore, Store
+from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call, all_scripts
+from tests.lua.lost_replies import LosesReplies
 from tests.lua.world import ENDS, ERROR, START, World
 
 Act = Callable[[], Any]
@@ -217,22 +218,6 @@ CASES = [
 
 def _named(case: Case) -> str:
     return f"{case.script} {case.note}".strip()
-
-
-class LosesReplies:
-    """A port that loses the reply of a trip when it is told to."""
-
-    def __init__(self, port: Store) -> None:
-        self.port = port
-        self.loses = False
-
-    def execute(self, calls: Sequence[Call]) -> list[Any]:
-        """Send, and perhaps forget the answer."""
-        replies = self.port.execute(calls)
-        if self.loses:
-            self.loses = False
-            raise StoreUnavailable("the reply was lost")
-        return replies
 
 
 def test_every_script_is_among_the_cases() -> None:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import pytest
+
 from dispatch_celery.cluster.model import Pulse, WorkerState
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.store import DeadLetterStore
+from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.ids import JobId, WorkerId
 from dispatch_celery.jobs.keeping import JobKeeping
 from dispatch_celery.jobs.model import Claim, JobRef, JobState, NewJob
@@ -98,6 +101,16 @@ class World:
         return check_state(state, max_attempts=99, max_crashes=99) + check_journal(state)
 
     # -- doing
+
+    def fill(self) -> None:
+        """Let the server's memory be full from now on."""
+        self.ask("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            self.ask("SET", "k", "v")
+
+    def make_room(self) -> None:
+        """Let the server have as much memory as it likes again."""
+        self.ask("CONFIG", "SET", "maxmemory", 0)
 
     def job(self, *, key: str = "", scope: str = "", payload: bytes = b"{}", **options: Any) -> NewJob:
         """Return a job that is not written yet."""
