@@ -156,6 +156,28 @@ def test_a_reversed_run_is_not_deleted(world: RunWorld) -> None:
     assert world.runs.delete(claim.ref, "pending") == Answer("STATE", "pending")
 
 
+def test_a_reversed_run_keeps_its_idempotency_key(world: RunWorld) -> None:
+    """A key lives as long as the record it names: while the run undoes, it has no end."""
+    claim = _completed(world, "a#1", key="k")
+    key = world.runs.idempotency(claim.ref)
+    assert int(world.ask("PEXPIRETIME", key)) > START
+    world.runs.reverse(claim.ref, "x")
+
+    assert int(world.ask("PEXPIRETIME", key)) == -1
+    assert world.runs.start(world.new_run(key="k")) == ["EXISTING", claim.ref.id]
+
+
+def test_a_reversal_leaves_the_key_of_another_alone(world: RunWorld) -> None:
+    """Its own key was gone by the time, and names a run that came later."""
+    claim = _completed(world, "a#1", key="k")
+    world.ask("DEL", world.runs.idempotency(claim.ref))
+    other = _completed(world, key="k")
+    until = world.ask("PEXPIRETIME", world.runs.idempotency(claim.ref))
+
+    assert world.runs.reverse(claim.ref, "x").verdict == "READY"
+    assert world.ask("PEXPIRETIME", world.runs.idempotency(other.ref)) == until
+
+
 def test_a_run_is_reversed_when_memory_is_full(full: RunWorld) -> None:
     """Undoing frees what effects took, so it is not held up by them."""
     claim = _completed(full, "a#1")

@@ -1,6 +1,6 @@
 -- PURPOSE  Lets a run that has completed undo what it did, and end as cancelled then.
--- KEYS     record from_state from_name to_state to_name lane lanes marks open expiry journal
--- ARGV     now journal id lane reason grace
+-- KEYS     record from_state from_name to_state to_name lane lanes marks open expiry idempotency journal
+-- ARGV     now journal id lane reason keyed grace
 -- RETURNS  READY wake | EMPTY (nothing of it can be undone) | STATE state
 -- ERRORS   none
 -- TRANSITIONS completed>pending
@@ -11,6 +11,9 @@ local seen = redis.call('HMGET', K.record, 'state', 'created_at')
 if seen[1] ~= 'completed' then return {'STATE', seen[1] or 'missing'} end
 if redis.call('ZCARD', K.open) == 0 then return {'EMPTY'} end
 redis.call('ZREM', K.expiry, A.id)
+if A.keyed == '1' and string.match(redis.call('GET', K.idempotency) or '', '^%S+') == A.id then
+  redis.call('PERSIST', K.idempotency)
+end
 redis.call('HDEL', K.record, 'finished_at', 'closed')
 redis.call('HSET', K.record, 'undoing', 'cancelled', 'undoing_since', now, 'reason', A.reason, 'undoing_for', A.reason)
 move(A.id, 'pending', seen[2])
