@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dispatch_celery.store.channel import Channel
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.model import WorkRef
@@ -15,6 +16,7 @@ from dispatch_celery.workflows.store import Family
 from tests.lua.families import awaited, bound_to, member, parent_in, send, send_jobs, send_runs
 from tests.lua.run_world import RunWorld, run_world
 from tests.lua.world import START
+from tests.support.eventually import eventually
 
 LATER = START + 60_000
 
@@ -192,6 +194,26 @@ def test_a_job_that_expires_is_not_taken_late(world: RunWorld) -> None:
     world.passes(700)
 
     assert world.jobs.claim(job, holder=world.register(), nonce="n", pid=1) == ("EXPIRED", ())
+
+
+@pytest.mark.parametrize("option", ["due", "timeout"])
+def test_only_an_earlier_due_time_rings_the_leader(world: RunWorld, store: RedisStore, option: str) -> None:
+    """It sleeps until the first that it knows: a start, or the deadline of a child that is ready at once."""
+    claim = parent_in(world)
+    channel = Channel(store)
+    channel.listen([world.keys.timers])
+    heard: list[str] = []
+    try:
+        for n, later in enumerate((500, 900, 300)):
+            send_runs(world, claim, f"c#{n}", **{option: later if option == "timeout" else START + later})
+        send_runs(world, claim, "c#3")
+        world.ask("PUBLISH", world.keys.timers, "end")
+        while "end" not in heard:
+            heard += eventually(lambda: [word for _, word in channel.read()])
+    finally:
+        channel.close()
+
+    assert heard == ["due", "due", "end"]
 
 
 # -- large and odd families

@@ -15,9 +15,11 @@ local refusal = hold(A.token, A.revision, A.op)
 if refusal then return refusal end
 local cancel = redis.call('HGET', K.record, 'cancel')
 if cancel then return {'CANCELLING', cancel} end
+local next = redis.call('ZRANGE', K.timers, 0, 0, 'WITHSCORES')
 local count = (#ARGV - REST + 1) / 6
 local seq = redis.call('HINCRBY', K.record, 'seq', 1)
 local due = A.due ~= '' and tonumber(A.due) or nil
+local soonest = due or (A.kind == 'run' and A.timeout ~= '' and now + tonumber(A.timeout)) or nil
 for n = 0, count - 1 do
   local at = REST + n * 6
   local identity, rest, id = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -43,10 +45,11 @@ for n = 0, count - 1 do
   else
     redis.call('ZADD', K.lane, now, id)
     redis.call('ZADD', K.marks, now + tonumber(A.grace), id .. ':1')
-    if A.timeout ~= '' and A.kind == 'run' then redis.call('ZADD', K.timers, now + tonumber(A.timeout), id) end
+    if soonest then redis.call('ZADD', K.timers, soonest, id) end
   end
   journal('dispatch.' .. A.kind .. '.enqueued', id, 'new', A.state, '')
 end
-if due then redis.call('PUBLISH', K.timers, 'due') else redis.call('SADD', K.lanes, A.lane) end
+if not due then redis.call('SADD', K.lanes, A.lane) end
+if soonest and (not next[2] or soonest < tonumber(next[2])) then redis.call('PUBLISH', K.timers, 'due') end
 redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)
 return {'DONE', string.format('%.0f', now)}
