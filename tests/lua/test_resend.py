@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,20 +15,8 @@ from dispatch_celery.jobs.model import JobState
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call, all_scripts
 from tests.lua.lost_replies import LosesReplies
+from tests.lua.resending import Act, Case, named
 from tests.lua.world import ENDS, ERROR, START, World
-
-Act = Callable[[], Any]
-
-
-@dataclass
-class Case:
-    """A script, how to come to where it is called, and what it answers the first and the second time."""
-
-    script: str
-    prepare: Callable[[World], Act]
-    first: Any
-    second: Any
-    note: str = ""
 
 
 def _enqueue(world: World, **options: Any) -> Act:
@@ -182,7 +169,7 @@ def _publish(world: World) -> Act:
     return lambda: events.publish(event, Place("said", "key"), b'"word"')[0]
 
 
-CASES = [
+CASES: list[Case[World]] = [
     Case("events/publish", _publish, "STORED", "REPEATED"),
     Case("jobs/enqueue_many", _enqueue, "CREATED", "REPEATED"),
     Case("jobs/enqueue", lambda world: _enqueue(world, key="k", scope="a/b"), "CREATED", "REPEATED", "keyed"),
@@ -216,21 +203,18 @@ CASES = [
 ]
 
 
-def _named(case: Case) -> str:
-    return f"{case.script} {case.note}".strip()
-
-
 def test_every_script_is_among_the_cases() -> None:
-    """A new script is sent twice here, too; those of runs are, in the modules of runs."""
+    """A new script is sent twice here, too; those of runs are, in ``test_runs_resend.py``."""
     others = {script.name for script in all_scripts() if not script.name.startswith("runs/")}
     assert {case.script for case in CASES} == others
 
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, id=_named(case)) for case in CASES],
+    CASES,
+    ids=named,
 )
-def test_a_script_sent_twice_has_one_effect(world: World, case: Case) -> None:
+def test_a_script_sent_twice_has_one_effect(world: World, case: Case[World]) -> None:
     """The first answer, then the stated second one, and the same state after both."""
     act = case.prepare(world)
     assert act() == case.first
@@ -240,8 +224,8 @@ def test_a_script_sent_twice_has_one_effect(world: World, case: Case) -> None:
     assert world.dump() == after
 
 
-@pytest.mark.parametrize("case", CASES, ids=_named)
-def test_a_lost_reply_is_asked_for_again(store: RedisStore, namespace: str, case: Case) -> None:
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_a_lost_reply_is_asked_for_again(store: RedisStore, namespace: str, case: Case[World]) -> None:
     """Whoever gets no answer sends the same again, and gets the answer of a second time."""
     port = LosesReplies(store)
     world = World(port, namespace)
@@ -255,8 +239,8 @@ def test_a_lost_reply_is_asked_for_again(store: RedisStore, namespace: str, case
     assert world.problems() == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=_named)
-def test_a_server_that_lost_its_scripts_is_sent_their_text(world: World, case: Case) -> None:
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_a_server_that_lost_its_scripts_is_sent_their_text(world: World, case: Case[World]) -> None:
     """After SCRIPT FLUSH the answer is the same as ever."""
     act = case.prepare(world)
     world.ask("SCRIPT", "FLUSH")

@@ -1,13 +1,9 @@
-"""``runs/finish``, ``park``, ``resume``, ``strand``, ``release``, ``cancel`` and ``delete``: how runs are let go.
-
-And of every script of runs that writes: sent twice, it has one effect.
-"""
+"""``runs/finish``, ``park``, ``resume``, ``strand``, ``release``, ``cancel`` and ``delete``: how runs are let go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,7 +11,7 @@ from dispatch_celery.errors import LeadershipLost
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.work.scripts import Answer
 from dispatch_celery.workflows.store import RunClaim
-from tests.lua.run_world import ENDS, FIELDS, RunWorld, asleep, awaits, rest, run_world
+from tests.lua.run_world import ENDS, FIELDS, RunWorld, asleep, awaits, run_world
 from tests.lua.world import START
 
 RETAINED = {"completed": "retain_completed", "failed": "retain_failed", "cancelled": "retain_cancelled"}
@@ -303,64 +299,3 @@ def test_a_run_that_has_not_ended_is_not_deleted(world: RunWorld, state: str) ->
     for expected in (state, *ENDS):
         assert world.runs.delete(ref, expected) == Answer("STATE", state)
     assert world.dump() == before
-
-
-# -- sent twice: where nothing of a claim is compared
-
-
-def _deletion(world: RunWorld) -> Callable[[], Any]:
-    ref = world.run_at("completed", key="k")
-    world.passes(world.settings.retain_completed)
-    return lambda: world.runs.delete(ref, "completed").verdict
-
-
-def _cancelling(state: str) -> Callable[[RunWorld], Callable[[], Any]]:
-    def prepare(world: RunWorld) -> Callable[[], Any]:
-        ref = world.run_at(state, key="k", timeout=9_000)
-        return lambda: world.runs.cancel(ref, state, "x").verdict
-
-    return prepare
-
-
-def _resuming(world: RunWorld) -> Callable[[], Any]:
-    ref = world.run_at("parked")
-    return lambda: world.runs.resume(ref).verdict
-
-
-def _stranding(world: RunWorld) -> Callable[[], Any]:
-    ref = world.start()
-    return lambda: world.runs.strand(ref, "x").verdict
-
-
-def _recording(world: RunWorld) -> Callable[[], Any]:
-    claim = world.taken()
-    return lambda: world.runs.record(claim, "a#1", "value", rest())[0]
-
-
-def _flagging(world: RunWorld) -> Callable[[], Any]:
-    claim = world.taken()
-    return lambda: world.jobs.flag(claim.ref, claim.holder, "x").verdict
-
-
-TWICE = [
-    (_deletion, "DONE", "STATE"),
-    *((_cancelling(state), "DONE", "STATE") for state in ("pending", "waiting", "parked")),
-    (_resuming, "READY", "STATE"),
-    (_stranding, "DONE", "STATE"),
-    (_recording, "DONE", "REPEATED"),
-    (_flagging, "ASKED", "ASKED"),
-]
-
-
-@pytest.mark.parametrize(("prepare", "first", "second"), TWICE)
-def test_a_script_of_runs_sent_twice_has_one_effect(
-    world: RunWorld, prepare: Callable[[RunWorld], Callable[[], Any]], first: str, second: str
-) -> None:
-    """The first answer, then the second one, and the same state after both, some time later."""
-    act = prepare(world)
-    assert act() == first
-    after = world.dump()
-    world.passes(5)
-
-    assert act() == second
-    assert world.dump() == after
