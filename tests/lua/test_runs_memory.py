@@ -9,13 +9,13 @@ from tests.lua.resending import Case, named
 from tests.lua.run_cases import CASES
 from tests.lua.run_world import RunWorld, awaits
 
-GROWS = ("runs/start", "runs/spawn", "runs/intend", "runs/rearm", "runs/suspend", "runs/nudge")
-"""What writes before it removes anything."""
+GROWS = ("runs/start", "runs/spawn", "runs/intend", "runs/rearm")
+"""What begins something new; and the timer of a run, which the leader sets when it looks again."""
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.script not in GROWS], ids=named)
 def test_a_run_goes_on_when_memory_is_full(full: RunWorld, case: Case[RunWorld]) -> None:
-    """It is taken, records, is woken, turns, undoes and ends, or the memory would never be freed."""
+    """It is taken, records, rests, is woken, turns, undoes and ends, or the memory would never be freed."""
     act = case.prepare(full)
     full.fill()
 

@@ -5,11 +5,12 @@
 -- ERRORS   none
 -- TRANSITIONS waiting>pending
 -- COST     O(log n)
--- INCLUDE  clock journal move ready wake
+-- INCLUDE  clock journal relieve move ready wake
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'undoing')
 local state = seen[1]
 if not state or seen[3] or state == 'completed' or state == 'failed' or state == 'cancelled' then return {'GONE'} end
+relieve(K.lane)
 if state ~= 'waiting' then
   redis.call('HSET', K.record, 'nudged', 1)
   return {'NOTED'}

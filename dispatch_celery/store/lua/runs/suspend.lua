@@ -7,7 +7,7 @@
 -- ERRORS   none
 -- TRANSITIONS running>waiting
 -- COST     O(m log n) for m promises
--- INCLUDE  clock journal hold entry move arm
+-- INCLUDE  clock journal hold entry relieve move arm
 local now = clock(A.now)
 local refusal = hold(A.token, A.revision, A.op)
 if refusal and refusal[1] ~= 'REPEATED' then return refusal end
@@ -15,6 +15,7 @@ if refusal and refusal[2] ~= 'running' then return refusal end
 local seen = redis.call('HMGET', K.record, 'created_at', 'cancel', 'undoing', 'nudged')
 local again = refusal ~= nil
 if seen[2] and not seen[3] and not again then return {'CANCELLING', seen[2]} end
+relieve(K.due)
 local ready = {'READY'}
 local open, failed = {}, false
 for at = REST, #ARGV, 4 do
