@@ -20,7 +20,8 @@ def run_problems(state: Dump, discarded: Collection[str] = ()) -> list[str]:
     wrong = [problem for run_id in state.runs for problem in _of_one(state, run_id, discarded=run_id in discarded)]
     places: dict[str, Mapping[str, object]] = {**state.ordered, **state.hashes}
     for name, members in places.items():
-        if name != "marks" and not name.startswith("run:"):
+        # A mark names a wake-up; who waited at a topic and is gone is struck off when he is to be told.
+        if not name.startswith(("marks", "waiters:", "run:")):
             strays = [one for one in members if one[:4] == "run_" and one not in state.runs]
             wrong += [f"{name} names {one}, which has no record" for one in strays]
     parts = [name for name in (*places, *state.sets) if name.startswith("run:")]
