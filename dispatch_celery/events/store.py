@@ -58,7 +58,7 @@ class EventStore(WorkScripts):
     # -- who waits
 
     def look(self, places: Sequence[tuple[Place, int]], *, waiter: str = "", run: str = "") -> list[list[StoredEvent]]:
-        """Return what each topic holds after a place, oldest first, at most ``LOOK``.
+        """Return what each topic holds after a place, oldest first, at most ``LOOK``; less, and there is no more.
 
         With a ``waiter``, who is to be told of later ones is registered first, so that none falls in between; ``run``
         is what names it.
@@ -67,22 +67,33 @@ class EventStore(WorkScripts):
         for place, after in places:
             if waiter:
                 calls.append(Call.command("HSET", self._keys.waiters(place.digest), waiter, run))
-            topic = self._keys.topic(place.digest)
-            calls.append(Call.command("ZRANGE", topic, f"({after}", "+inf", "BYSCORE", "LIMIT", 0, LOOK, "WITHSCORES"))
+            calls.append(self._behind(place, after))
         replies = ask_all(self.port, calls)[1 if waiter else 0 :: 2 if waiter else 1]
-        found = [
-            [(text(one), int(float(at))) for one, at in zip(flat[::2], flat[1::2], strict=True)] for flat in replies
-        ]
-        ids = [event_id for topic in found for event_id, _ in topic]
+        batches = [_listed(flat) for flat in replies]
+        found = self._kept(batches)
+        for n, (place, _) in enumerate(places):
+            batch = batches[n]
+            while len(batch) == LOOK and len(found[n]) < LOOK:  # some are gone: those behind them are not
+                batch = _listed(ask(self.port, self._behind(place, batch[-1][1])))
+                found[n] = [*found[n], *self._kept([batch])[0]][:LOOK]
+        return found
+
+    def _behind(self, place: Place, after: int) -> Call:
+        topic = self._keys.topic(place.digest)
+        return Call.command("ZRANGE", topic, f"({after}", "+inf", "BYSCORE", "LIMIT", 0, LOOK, "WITHSCORES")
+
+    def _kept(self, batches: Sequence[Sequence[tuple[str, int]]]) -> list[list[StoredEvent]]:
+        """Return, of the events of each topic, those whose time has not passed."""
+        ids = [event_id for batch in batches for event_id, _ in batch]
         calls = [Call.command("HGET", self._keys.record(event_id), "payload") for event_id in ids]
         payloads = dict(zip(ids, ask_all(self.port, calls), strict=True)) if calls else {}
         return [
             [
                 StoredEvent(EventId(event_id), at, payloads[event_id])
-                for event_id, at in topic
+                for event_id, at in batch
                 if payloads[event_id] is not None
             ]
-            for topic in found
+            for batch in batches
         ]
 
     def forget(self, places: Sequence[Place], waiter: str) -> None:
@@ -110,6 +121,10 @@ class EventStore(WorkScripts):
         """Return stored events; None where one is gone."""
         replies = ask_all(self.port, [Call.command("HGETALL", self._keys.record(event_id)) for event_id in ids])
         return [_record(event_id, pairs(flat)) if flat else None for event_id, flat in zip(ids, replies, strict=True)]
+
+
+def _listed(flat: Sequence[Any]) -> list[tuple[str, int]]:
+    return [(text(one), int(float(at))) for one, at in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def _record(event_id: str, fields: dict[str, bytes]) -> EventRecord:

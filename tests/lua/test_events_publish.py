@@ -178,6 +178,27 @@ def test_a_look_begins_behind_a_place_and_ends_after_a_batch(store: RedisStore, 
         assert (len(first), len(second), len(third)) == (LOOK, 5, 0)
 
 
+@pytest.mark.parametrize("gone", [1, LOOK // 2, LOOK, 2 * LOOK])
+def test_what_is_gone_does_not_hide_what_is_behind_it(store: RedisStore, namespace: str, gone: int) -> None:
+    """The server has forgotten the oldest, and nothing was published since: who looks finds the rest all the same."""
+    for world in run_world(store, namespace):
+        ids = [EventId.mint(time_ms=START) for _ in range(2 * LOOK + 5)]
+        for event in ids:
+            _publish(world, event=event)
+        world.ask("DEL", *(world.keys.record(event) for event in ids[:gone]))
+
+        seen: list[str] = []
+        after = 0
+        while True:
+            ((*found,),) = _events(world).look([(SAID, after)])
+            seen += [one.id for one in found]
+            if len(found) < LOOK:
+                break
+            after = found[-1].place
+
+        assert seen == ids[gone:]
+
+
 def test_who_looks_only_is_not_registered(world: RunWorld) -> None:
     """And who is, is struck off by name."""
     events, places = _events(world), [(SAID, 0), (Place("heard"), 0)]
