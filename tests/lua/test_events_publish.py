@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.events.model import Place
 from dispatch_celery.events.store import LOOK, EventStore
 from dispatch_celery.ids import EventId
@@ -158,6 +159,20 @@ def test_what_has_passed_makes_room(world: RunWorld) -> None:
 
     found = world.dump()
     assert found.ordered[f"topic:{SAID.digest}"].keys() == found.ordered["events"].keys() == {event}
+
+
+def test_an_event_is_refused_whole_when_memory_is_full(full: RunWorld) -> None:
+    """The publisher is told "not now", and nothing is left behind; the same event is good once there is room."""
+    event = EventId.mint(time_ms=START)
+    _publish(full)
+    full.fill()
+    before = full.dump()
+
+    with pytest.raises(StoreUnavailable, match=r"refuses for now: .*maxmemory"):
+        _publish(full, event=event)
+    assert full.dump() == before
+    full.make_room()
+    assert _publish(full, event=event)[0] == "STORED"
 
 
 # -- read
