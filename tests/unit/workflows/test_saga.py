@@ -1,6 +1,6 @@
 """What a run has done, as its holder undoes it: in which order, with what, how often, and what stops it.
 
-The server's part is in ``tests/lua/test_runs_saga.py``; here a notebook takes what the holder writes.
+The server's part is in ``tests/lua/test_runs_undo.py``; here a notebook takes what the holder writes.
 """
 
 from __future__ import annotations
