@@ -240,6 +240,7 @@ CASES: list[Case[RunWorld]] = [
     ),
     Case("runs/reverse", _reverse, "READY", "STATE"),
     Case("runs/continue", _continue, "DONE", "REPEATED"),
+    *(Case("runs/migrate", _migrate(state), "DONE", "DONE", state) for state in UNHELD[:2]),
     Case("runs/migrate", _migrate("parked"), "READY", "STATE", "parked"),
     *(Case("runs/rewind", _rewind(state), "READY", "STATE", state) for state in ("parked", *ENDS)),
     Case("runs/page", _page, "a#1", "a#1"),

@@ -8,13 +8,13 @@
 -- COST     O(log n)
 -- INCLUDE  clock journal move ready
 local now = clock(A.now)
-local seen = redis.call('HMGET', K.record, 'state', 'created_at')
+local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'version')
 if seen[1] ~= A.expected or (seen[1] ~= 'pending' and seen[1] ~= 'waiting' and seen[1] ~= 'parked') then
   return {'STATE', seen[1] or 'missing'}
 end
 redis.call('HDEL', K.record, 'unknown_since')
 redis.call('HSET', K.record, 'version', A.version, 'spec', A.spec)
-journal('dispatch.run.migrated', A.id, '', A.version, '')
+if seen[3] ~= A.version then journal('dispatch.run.migrated', A.id, '', A.version, '') end
 if seen[1] ~= 'parked' then return {'DONE'} end
 redis.call('HDEL', K.record, 'reason', 'detail', 'parked_at', 'crashes', 'lost_workers')
 redis.call('ZREM', K.unknown, A.id)
