@@ -27,8 +27,9 @@ from dispatch_celery.testing.binding import WatchedStore
 from dispatch_celery.testing.virtual import VirtualClock
 from dispatch_celery.work.records import Stored
 from dispatch_celery.worker.page import Page, PageSeat
+from dispatch_celery.worker.steps import StepRunner
 from dispatch_celery.workflows.model import RunState
-from dispatch_celery.workflows.steps import current_step
+from dispatch_celery.workflows.steps import InTurn, Team, current_step
 
 __all__ = ["CrashPoint", "Process", "Tally"]
 
@@ -100,6 +101,14 @@ def _inside() -> str:
         return "(unnamed)"
 
 
+class _OneByOne(StepRunner):
+    """Runs gathered steps in turn, so that a test's writes have one order."""
+
+    def team(self) -> Team:
+        """Return a team of one."""
+        return InTurn(self.run)
+
+
 class Process:
     """The one worker of a world."""
 
@@ -118,6 +127,7 @@ class Process:
         # The app's own wiring; only its waits are of this world.
         self._jobs = runtime._executor(self._seat, parts.job_store, observer)  # noqa: SLF001 - as above
         self._runs = runtime._run_executor(self._seat, parts.store, observer)  # noqa: SLF001 - as above
+        self._runs._runner = _OneByOne(self._seat, parts.handlers)  # noqa: SLF001 - as above
         self._runs._sleep = clock.sleep  # noqa: SLF001 - as above
         self._runs._clock = lambda _claim: lambda: clock.ms  # noqa: SLF001 - as above
         self._recovery = runtime._recovery(parts.store, observer)  # noqa: SLF001 - as above

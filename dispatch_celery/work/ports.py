@@ -109,6 +109,11 @@ class Seat(Protocol):
         """Whether the worker was asked to cancel what this process executes."""
         ...
 
+    @property
+    def stands_alone(self) -> bool:
+        """Whether this process executes one thing at a time and nothing else, so that it may be interrupted."""
+        ...
+
 
 class Observer(Protocol):
     """Told of every transition this process makes."""

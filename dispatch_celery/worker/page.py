@@ -217,6 +217,11 @@ class PageSeat:
             self._local.interruptible = False
 
     @property
+    def stands_alone(self) -> bool:
+        """Whether this is a pool process, with a slot for its life."""
+        return self._own_slot is not None
+
+    @property
     def may_interrupt(self) -> bool:
         """Whether this thread runs a handler."""
         return getattr(self._local, "interruptible", False)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
 from dispatch_celery.work.ports import Seat
+from dispatch_celery.worker.team import Handler, ThreadTeam
 from dispatch_celery.workflows.step_definition import StepCall, StepDefinition
-from dispatch_celery.workflows.steps import StepContext, in_step
+from dispatch_celery.workflows.steps import StepContext, Team, in_step
 
 __all__ = ["StepRunner"]
-
-Handler = Callable[[StepDefinition[..., Any, Any], StepContext, int | None], Any]
 
 
 class StepRunner:
@@ -27,6 +26,10 @@ class StepRunner:
         """Call a step's function in its middleware, interruptible by the worker."""
         # In a copy: a context variable set in a step would be seen by the body now, and on no replay.
         return copy_context().run(self._run, call.definition, context)
+
+    def team(self) -> Team:
+        """Return what runs several steps of one run at the same time."""
+        return ThreadTeam(self._seat, self._handler)
 
     def _run(self, definition: StepDefinition[..., Any, Any], context: StepContext) -> Any:
         timeout_ms = definition.timeout_ms

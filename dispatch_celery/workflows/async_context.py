@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
-from typing_extensions import TypeForm
-
 from dispatch_celery.clock import Duration, from_ms, to_ms
 from dispatch_celery.codec import Signature
 from dispatch_celery.errors import WorkflowMisuse
-from dispatch_celery.events.model import Event, Place, check_key
-from dispatch_celery.ids import EventId
 from dispatch_celery.jobs.definition import BoundJob, JobDefinition
 from dispatch_celery.jobs.options import check_duration
-from dispatch_celery.scope import current_scope
+from dispatch_celery.workflows.async_crowds import AsyncCrowds
+from dispatch_celery.workflows.async_events import AsyncEvents
 from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import BoundWorkflow, WorkflowDefinition
 from dispatch_celery.workflows.driver import Driver, Promise
 from dispatch_celery.workflows.engine import Engine
-from dispatch_celery.workflows.inbox import Inbox
 from dispatch_celery.workflows.journal import rest_of
 from dispatch_celery.workflows.members import FleetCall, outcome_of
+from dispatch_celery.workflows.slice import Wait
 from dispatch_celery.workflows.steps import step_call
 from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.undo import Undo
@@ -33,15 +31,15 @@ __all__ = ["AsyncWorkflow", "WorkflowDecorator"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 
-class AsyncWorkflow:
+class AsyncWorkflow(AsyncCrowds, AsyncEvents):
     """The durable verbs of a workflow written as ``async def``.
 
     Its function runs from the top whenever its run goes on, on a loop that knows neither I/O nor a clock. Verbs take
     their identity when they are called, so what is awaited together (``asyncio.gather``, task groups,
-    ``asyncio.wait_for``) is told apart in the order it was written. Steps run one after the other in the worker.
+    ``asyncio.wait_for``) is told apart in the order it was written. Steps that are awaited together run at the same
+    time, in the worker.
     """
 
     def __init__(self, engine: Engine, info: RunInfo, driver: Driver) -> None:
@@ -56,16 +54,9 @@ class AsyncWorkflow:
     def step(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Promise[R]: ...
     def step(self, fn: Any, /, *args: Any, **kwargs: Any) -> Promise[Any]:
         """Run a step, at least once, and record its outcome exactly once; see ``Workflow.step``."""
-        call, driver, engine = step_call(fn, args, kwargs), self._driver, self._engine
-        asked = engine.ask_call(call)
-        return Promise(
-            asked.identity,
-            lambda: driver.resolved(
-                asked,
-                lambda: outcome_of(engine.entry(asked), call.definition.typed.result).result(),
-                act=driver.step(lambda: engine.perform(asked, call)),
-            ),
-        )
+        call, driver = step_call(fn, args, kwargs), self._driver
+        asked = self._engine.ask_call(call)
+        return Promise(asked.identity, lambda: driver.step(asked, call))
 
     def run_job(
         self, job: JobDefinition[P, R, Any] | BoundJob[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -97,75 +88,23 @@ class AsyncWorkflow:
         driver.send(asked, call)
         codec = call.definition.typed.result
         return Promise(
-            engine.member_id(asked, call),
-            lambda: driver.resolved(asked, lambda: outcome_of(engine.entry(asked), codec).result()),
-        )
-
-    @overload
-    def wait_for_event(
-        self, event: Event[T], /, *, key: str | None = ..., where: Callable[[T], bool] | None = ..., timeout: None = ...
-    ) -> Promise[T]: ...
-    @overload
-    def wait_for_event(
-        self,
-        event: Event[T],
-        /,
-        *,
-        key: str | None = ...,
-        where: Callable[[T], bool] | None = ...,
-        timeout: Duration,
-    ) -> Promise[T | None]: ...
-    @overload
-    def wait_for_event(
-        self,
-        event: str,
-        /,
-        *,
-        key: str | None = ...,
-        type: TypeForm[T],
-        where: Callable[[T], bool] | None = ...,
-        timeout: None = ...,
-    ) -> Promise[T]: ...
-    @overload
-    def wait_for_event(
-        self,
-        event: str,
-        /,
-        *,
-        key: str | None = ...,
-        type: TypeForm[T],
-        where: Callable[[T], bool] | None = ...,
-        timeout: Duration,
-    ) -> Promise[T | None]: ...
-    def wait_for_event(
-        self,
-        event: Any,
-        /,
-        *,
-        key: str | None = None,
-        type: Any = Any,  # noqa: A002 - the word of the whole API
-        where: Callable[[Any], bool] | None = None,
-        timeout: Duration | None = None,
-        lookback: Duration = 0,
-    ) -> Promise[Any]:
-        """Rest until an event is published; see ``Workflow.wait_for_event``."""
-        check_duration("timeout", timeout)
-        milliseconds = None if timeout is None else to_ms(timeout)
-        wait = self._sync.event(event, key=key, type=type, where=where, lookback=lookback)
-        inbox, driver = Inbox(self._engine), self._driver
-        asked = inbox.ask(wait)
-        return Promise(
             asked.identity,
-            lambda: driver.resolved(
-                asked, lambda: inbox.taken(asked, wait), act=lambda: inbox.look(asked, wait, milliseconds)
-            ),
+            lambda: driver.resolved(asked, lambda: outcome_of(engine.entry(asked), codec).result()),
+            member_id=engine.member_id(asked, call),
         )
 
-    def publish(self, event: Event[Any] | str, payload: Any = None, /, *, key: str | None = None) -> EventId:
-        """Publish an event in the run's scope, exactly once, at once; nothing is to be awaited."""
-        name, data = self._engine.topics.encoded(event, payload)
-        place = Place(name, check_key(key), current_scope().path)
-        return self._engine.publish(place, data)
+    def cancel(self, promise: Promise[Any]) -> Promise[None]:
+        """Cancel a job or child run that is under way, awaited or not; its promise then fails.
+
+        Raises:
+            WorkflowMisuse: the promise is of something else.
+        """
+        if not isinstance(promise, Promise) or not promise.member_id:
+            raise WorkflowMisuse(f"wf.cancel takes the promise of a job or child run, not {promise!r}")
+        engine, identity = self._engine, promise.identity
+        asked = engine.ask("cancel", "cancel", identity.encode())
+        done = self._driver.keep(asked, lambda: None, act=lambda: engine.cancel_for(asked, identity))
+        return Promise(asked.identity, lambda: _heard(done))
 
     def sleep(self, duration: Duration) -> Promise[None]:
         """Rest for seconds or a timedelta. The deadline is stored once; no worker is held meanwhile."""
@@ -182,8 +121,8 @@ class AsyncWorkflow:
     def _rest(self, milliseconds: int) -> Promise[None]:
         driver = self._driver
         asked = driver.ask("sleep", "sleep", b"%d" % milliseconds)
-        awaited = Awaited(asked.identity, "sleeping", milliseconds, rest_of(asked.head))
-        return Promise(asked.identity, lambda: driver.resolved(asked, lambda: None, awaited=awaited))
+        wait = Wait([Awaited(asked.identity, "sleeping", milliseconds, rest_of(asked.head))])
+        return Promise(asked.identity, lambda: driver.resolved(asked, lambda: None, wait=wait))
 
     def now(self) -> datetime:
         """Return the time, the same on every replay."""
@@ -217,19 +156,18 @@ class AsyncWorkflow:
 
     def compensate(self) -> Promise[None]:
         """Undo now all that is to be undone so far, the last effect first, and go on."""
-        driver, engine = self._driver, self._engine
-        asked = driver.ask("compensate", "compensate", b"")
-
-        def act() -> None:
-            if asked.entry is None:
-                engine.compensate_for(asked)
-
-        return Promise(asked.identity, lambda: driver.resolved(asked, lambda: None, act=act))
+        engine = self._engine
+        asked = self._driver.ask("compensate", "compensate", b"")
+        return self._driver.alone(asked, lambda: engine.compensate_for(asked))
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that is silent while the run repeats what is recorded."""
         return self._sync.log
+
+
+async def _heard(future: asyncio.Future[None]) -> None:
+    await future
 
 
 class WorkflowDecorator(Protocol):

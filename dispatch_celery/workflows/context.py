@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
 
@@ -28,7 +28,7 @@ from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import step_call
 from dispatch_celery.workflows.undo import Undo
 
-__all__ = ["RunInfo", "Workflow"]
+__all__ = ["Bound", "RunInfo", "Workflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -131,9 +131,9 @@ class Workflow:
     def gather(self, *calls: Any) -> tuple[Any, ...]:
         """Make several bound calls of steps, jobs and workflows at once; return their results in order.
 
-        The first failure cancels the others and is raised.
+        The first failure cancels the others and is raised. Steps run in this worker, some at a time.
         """
-        return tuple(outcome.result() for outcome in Crowd(self._engine, "gather", calls).all())
+        return tuple(Crowd(self._engine, "gather", calls).decide().all())
 
     @overload
     def map(
@@ -195,16 +195,10 @@ class Workflow:
         """Call a job, a workflow or a step for each item, at most ``max_parallel`` at a time; return results in order.
 
         ``on_error``: ``fail`` raises the first failure and cancels the rest, ``collect`` returns an ``Outcome`` each.
-        Steps run in this worker, one after the other; jobs and workflows on the fleet.
+        Steps run in this worker, some at a time; jobs and workflows on the fleet.
         """
-        if not isinstance(max_parallel, int) or max_parallel < 1:
-            raise WorkflowMisuse(f"max_parallel must be an integer of at least 1, not {max_parallel!r}")
-        if on_error not in ("fail", "collect"):
-            raise WorkflowMisuse(f"on_error must be 'fail' or 'collect', not {on_error!r}")
-        fleet = isinstance(fn, JobDefinition | BoundJob | WorkflowDefinition | BoundWorkflow)
-        calls = [fn.bind(item) if fleet else step_call(fn, (item,), {}) for item in items]
-        outcomes = Crowd(self._engine, "map", calls).all(width=max_parallel, collect=on_error == "collect")
-        return outcomes if on_error == "collect" else [outcome.result() for outcome in outcomes]
+        crowd = Crowd.of_map(self._engine, fn, items, max_parallel=max_parallel, on_error=on_error)
+        return crowd.decide().all()
 
     def race(self, *calls: Bound[A]) -> tuple[int, A]:
         """Make several bound calls; return place and value of the first that ends, and cancel the others.
@@ -212,7 +206,7 @@ class Workflow:
         Raises:
             OutcomeError: the first that ended has failed.
         """
-        return Crowd(self._engine, "race", calls).first(ok=False)
+        return Crowd(self._engine, "race", calls).decide().first()
 
     def first_ok(self, *calls: Bound[A]) -> tuple[int, A]:
         """Make several bound calls; return place and value of the first that succeeds, and cancel the others.
@@ -220,7 +214,7 @@ class Workflow:
         Raises:
             OutcomeError: all have failed; the error of the last one.
         """
-        return Crowd(self._engine, "first_ok", calls).first(ok=True)
+        return Crowd(self._engine, "first_ok", calls).decide().first()
 
     def cancel(self, promise: SyncPromise[Any]) -> None:
         """Cancel a job or child run that is under way; its promise then fails. Nothing happens where it has ended."""
@@ -321,7 +315,6 @@ class Workflow:
 
     def wait_for_any(self, *events: EventWait, timeout: Duration | None = None) -> Received[Any] | None:
         """Rest until one of several events is published; return which, with its payload; None when time is up."""
-        _some(events, "wait_for_any")
         return Inbox(self._engine).any(events, _milliseconds(timeout))
 
     def wait_for_all(self, *events: EventWait, timeout: Duration | None = None) -> list[Received[Any]] | None:
@@ -329,7 +322,6 @@ class Workflow:
 
         None when time is up before; what had come by then is consumed.
         """
-        _some(events, "wait_for_all")
         return Inbox(self._engine).all(events, _milliseconds(timeout))
 
     @overload
@@ -410,13 +402,6 @@ class Workflow:
 def _milliseconds(timeout: Duration | None) -> int | None:
     check_duration("timeout", timeout)
     return None if timeout is None else to_ms(timeout)
-
-
-def _some(events: Sequence[EventWait], verb: str) -> None:
-    wrong = next((one for one in events if not isinstance(one, EventWait)), None)
-    if not events or wrong is not None:
-        what = f"not {wrong!r}" if events else "and there are none"
-        raise WorkflowMisuse(f"wf.{verb} takes events as wf.event(topic, key=...) returns them, {what}")
 
 
 class _Log(logging.LoggerAdapter[logging.Logger]):

@@ -2,29 +2,34 @@
 
 Members have a branch of their own below it, where their places are given out before anything runs. What decides (which
 one failed first, which one won) is read from the order of outcomes that the server wrote, and recorded, so that a
-replay decides alike. Steps among the members run here, one after the other, once the jobs and child runs are on
-their way.
+replay decides alike. Jobs and child runs go to the fleet; steps run here, at the same time (``underway``). Who is still
+under way when it is decided has lost: a job or child run is called off, a step finishes and is undone if it can be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-from dispatch_celery.errors import OutcomeError, WorkflowMisuse
-from dispatch_celery.jobs.definition import Call
-from dispatch_celery.workflows.definition import RunCall
+from dispatch_celery.errors import WorkflowMisuse
+from dispatch_celery.jobs.definition import BoundJob, Call, JobDefinition
+from dispatch_celery.workflows.definition import BoundWorkflow, RunCall, WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
-from dispatch_celery.workflows.journal import Branch, Entry
+from dispatch_celery.workflows.journal import Branch, Entry, rest_of
 from dispatch_celery.workflows.members import MEMBER_KINDS, Outcome, outcome_of
 from dispatch_celery.workflows.sending import AnyCall
-from dispatch_celery.workflows.slice import Asked
+from dispatch_celery.workflows.slice import Asked, Wait
 from dispatch_celery.workflows.step_definition import StepCall
+from dispatch_celery.workflows.steps import step_call
+from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.underway import UnderWay
 
 __all__ = ["Crowd"]
 
+_NOBODY: Final = -1
+"""What is recorded where all have ended and nobody had to decide."""
 _WON: Final = frozenset({"race", "first_ok"})
 """Crowds of which one member is chosen: without members, none can be."""
 
@@ -32,16 +37,51 @@ _WON: Final = frozenset({"race", "first_ok"})
 class Crowd:
     """One gather, map or race of a run."""
 
-    def __init__(self, engine: Engine, kind: str, calls: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        kind: str,
+        calls: Sequence[Any],
+        steps: UnderWay | None = None,
+        *,
+        width: int | None = None,
+        collect: bool = False,
+    ) -> None:
         self._engine = engine
+        self._kind = kind
+        self._steps = UnderWay(engine) if steps is None else steps
         self._calls = [self._checked(kind, call) for call in calls]
         # Refused before it has a place: who catches that has made no call, and a replay finds none.
         if not calls and kind in _WON:
             raise WorkflowMisuse(f"wf.{kind} has no members: nobody can win")
+        self._width = width or max(1, len(calls))
+        self._fast = not collect
         described = [engine.described(call) for call in self._calls]
-        self._asked = engine.ask(kind, kind, b"%d" % len(calls))
-        branch = Branch(f"{self._asked.identity}/", in_order=False)
+        self.asked = engine.ask(kind, kind, b"%d" % len(calls))
+        branch = Branch(f"{self.asked.identity}/", in_order=False)
         self._members = [engine.ask(*one, branch) for one in described]
+        self._sent = 0
+        self._has_looked = False
+
+    @classmethod
+    def of_map(
+        cls,
+        engine: Engine,
+        fn: Any,
+        items: Iterable[Any],
+        steps: UnderWay | None = None,
+        *,
+        max_parallel: int,
+        on_error: str,
+    ) -> Crowd:
+        """Return the calls of one job, workflow, step or function, one for each item."""
+        if isinstance(max_parallel, bool) or not isinstance(max_parallel, int) or max_parallel < 1:
+            raise WorkflowMisuse(f"max_parallel must be an integer of at least 1, not {max_parallel!r}")
+        if on_error not in ("fail", "collect"):
+            raise WorkflowMisuse(f"on_error must be 'fail' or 'collect', not {on_error!r}")
+        fleet = isinstance(fn, JobDefinition | BoundJob | WorkflowDefinition | BoundWorkflow)
+        calls = [fn.bind(item) if fleet else step_call(fn, (item,), {}) for item in items]
+        return cls(engine, "map", calls, steps, width=max_parallel, collect=on_error == "collect")
 
     @staticmethod
     def _checked(kind: str, call: Any) -> AnyCall:
@@ -51,115 +91,152 @@ class Crowd:
 
     # -- the verbs
 
-    def all(self, *, width: int | None = None, collect: bool = False) -> list[Outcome[Any]]:
-        """Return how every member ended, in order; unless they are collected, raise the first failure."""
-        decided = self._decided()
-        if decided is None:
-            first = self._finish(width or len(self._calls), fast=not collect)
-            decided = self._decide(None if collect else first)
-        if decided is not None and decided >= 0:
-            raise self._outcome(decided).error or RuntimeError("a failure without an error")
-        return [self._outcome(n) for n in range(len(self._calls))]
+    def decide(self) -> Crowd:
+        """Go on until it is decided, or let the run rest."""
+        with self._steps:
+            while (wait := self.advance()) is not None:
+                if not self._steps.turn():
+                    self._engine.suspend([wait])
+        return self
 
-    def first(self, *, ok: bool) -> tuple[int, Any]:
-        """Return place and value of the first that ended, or of the first that succeeded; call off the others.
+    def advance(self) -> Wait | None:
+        """Do what can be done now; return what is to be waited for, None once it is decided."""
+        while self.asked.entry is None:
+            place = self._place()
+            wait = self._send() if place is None else self._settle(place)
+            if wait is not None:
+                return wait
+        return None
+
+    def leave(self) -> None:
+        """Begin nothing more: nobody waits for it any longer."""
+        for member in self._members:
+            self._steps.drop(member.identity)
+
+    def all(self) -> list[Any]:
+        """Return every member's value, in order; its ``Outcome`` where they are collected.
+
+        Raises:
+            Exception: the first failure, which decided.
+        """
+        decided = self._decided()
+        if decided >= 0:
+            raise self._outcome(decided).error or RuntimeError("a failure without an error")
+        outcomes = [self._outcome(n) for n in range(len(self._calls))]
+        return [outcome.result() for outcome in outcomes] if self._fast else outcomes
+
+    def first(self) -> tuple[int, Any]:
+        """Return place and value of the winner.
 
         Raises:
             Exception: the winner's error; of a search for a success, that of the last one to fail.
         """
         decided = self._decided()
-        if decided is None:
-            self._send(len(self._calls), first_only=True)
-            winner = self._winner(ok=ok)
-            while winner is None:
-                self._engine.wait([member.identity for member in self._open()])
-                winner = self._winner(ok=ok)
-            decided = self._decide(winner)
-        assert decided is not None  # noqa: S101 - somebody has won
         return decided, self._outcome(decided).result()
 
-    # -- within
+    # -- who decides
 
-    def _decided(self) -> int | None:
-        """Return what is recorded: the place that decided, or -1 where nothing had to be decided."""
-        entry = self._asked.entry
-        return None if entry is None else int(from_json(entry.payload))
+    @property
+    def _seeks_one(self) -> bool:
+        return self._kind in _WON
 
-    def _decide(self, place: int | None) -> int:
-        """Call off who is still under way, and record what decided."""
+    def _decided(self) -> int:
+        return int(from_json(self._engine.entry(self.asked).payload))
+
+    def _place(self) -> int | None:
+        """Return the place of who decides, ``_NOBODY`` where all have ended; None as long as it is open."""
+        ends = self._ends()
+        all_ended = len(ends) == len(self._members)
+        if not self._seeks_one:
+            failed = [(entry.seq, n) for n, entry in ends if self._fast and entry.status == "error"]
+            return min(failed)[1] if failed else _NOBODY if all_ended else None
+        good = [(entry.seq, n) for n, entry in ends if self._kind == "race" or entry.status == "value"]
+        if good:
+            return min(good)[1]
+        return max((entry.seq, n) for n, entry in ends)[1] if all_ended else None
+
+    def _settle(self, place: int) -> Wait | None:
+        """Let who has lost end, and record what decided; return that steps are to end before."""
+        self.leave()
+        losing = self._losing_steps(place)
+        if self._steps.has({member.identity for member in self._members}) or (losing and self._steps.is_busy):
+            return Wait()
+        self._engine.may_act()
+        if self._open() and self._has_steps and not self._has_looked:
+            # A job may have ended before the step did that seems to be the first.
+            self._has_looked = True
+            self._engine.look_again()
+            return None
         for member in self._open():
-            if member.entry is not None:
-                self._engine.call_off(member.entry)
-        kept = -1 if place is None else place
-        self._engine.settle(self._asked, to_json(kept))
-        return kept
+            self._engine.call_off(self._engine.entry(member))
+        if losing:
+            self._engine.take_back(losing)
+        self._engine.settle(self.asked, to_json(place))
+        return None
 
-    def _finish(self, width: int, *, fast: bool) -> int | None:
-        """Run every member, ``width`` at a time; return the place of the first that failed, if that ends it."""
-        sent = 0
-        while True:
-            under_way = len(self._open(sent))
-            room = width - under_way
-            if sent < len(self._calls) and (sent == 0 or room >= max(1, width // 2)):
-                sent = min(sent + room, len(self._calls))
-                self._send(sent, fast=fast)
-            failed = self._first_failure() if fast else None
-            if failed is not None:
-                return failed
-            still = self._open(sent)
-            if not still and sent == len(self._calls):
-                return None
-            if still:
-                enough = 0 if sent == len(self._calls) else max(width - max(1, width // 2), 0)
-                if len(still) > enough:
-                    self._engine.wait([member.identity for member in still], enough=enough, fast=fast)
+    def _losing_steps(self, place: int) -> set[str]:
+        """Return the steps that had not ended when it was decided, and can be undone."""
+        if place == _NOBODY:
+            return set()
+        decider = self._engine.entry(self._members[place]).seq
+        late = {
+            member.identity
+            for member, call in zip(self._members, self._calls, strict=True)
+            if isinstance(call, StepCall)
+            and (member.entry is None or not member.entry.is_resolved or member.entry.seq > decider)
+        }
+        return {identity for identity in late if self._engine.saga.knows(identity)}
 
-    def _send(self, upto: int, *, fast: bool = False, first_only: bool = False) -> None:
-        """Send what is for the fleet, then run the steps here."""
-        chosen = range(upto)
-        if first_only and any(member.entry is not None and member.entry.is_resolved for member in self._members):
-            return
+    # -- who is under way
+
+    @property
+    def _has_steps(self) -> bool:
+        return any(isinstance(call, StepCall) for call in self._calls)
+
+    def _send(self) -> Wait | None:
+        """Have as many begin as there is room for; return what is to be waited for, None where that is nothing."""
+        few = 1 if all(isinstance(call, StepCall) for call in self._calls) else max(1, self._width // 2)
+        room = self._width - len(self._unresolved(self._sent))
+        if self._sent < len(self._calls) and (self._sent == 0 or room >= few):
+            self._sent = min(self._sent + room, len(self._calls))
+            self._begin(self._sent)
+        if self._steps.has({member.identity for member in self._members}):
+            return Wait()
+        awaited = [
+            *(Awaited(one.identity, "open", None, rest_of(self._engine.entry(one).head)) for one in self._open()),
+            *(self._steps.resting[one.identity] for one in self._members if one.identity in self._steps.resting),
+        ]
+        enough = 0 if self._sent == len(self._calls) else max(self._width - few, 0)
+        if self._seeks_one:
+            enough = len(awaited) - 1
+        if len(awaited) <= enough:
+            return None
+        return Wait(awaited, len(awaited) - enough, fast=self._fast and not self._seeks_one)
+
+    def _begin(self, upto: int) -> None:
+        """Send what is for the fleet, then begin the steps here."""
+        members = list(zip(self._members[:upto], self._calls[:upto], strict=True))
         self._engine.spawn(
-            [
-                (member, call)
-                for member, call in zip(self._members[:upto], self._calls[:upto], strict=True)
-                if not isinstance(call, StepCall) and member.entry is None
-            ]
+            [(one, call) for one, call in members if not isinstance(call, StepCall) and one.entry is None]
         )
-        for n in chosen:
-            call, member = self._calls[n], self._members[n]
-            if isinstance(call, StepCall) and (member.entry is None or not member.entry.is_resolved):
-                try:
-                    self._engine.perform(member, call)
-                except OutcomeError:
-                    if fast:
-                        return
-                if first_only:
-                    return
+        for one, call in members:
+            if isinstance(call, StepCall) and not (one.entry is not None and one.entry.is_resolved):
+                self._steps.add(one, call)
 
-    def _open(self, upto: int | None = None) -> list[Asked]:
+    def _open(self) -> list[Asked]:
+        """Return the jobs and child runs that have been sent and have not ended."""
         return [
             member
-            for member in self._members[:upto]
+            for member in self._members
             if member.entry is not None and member.entry.head["k"] in MEMBER_KINDS and not member.entry.is_resolved
         ]
 
-    def _first_failure(self) -> int | None:
-        failed = [(entry.seq, n) for n, entry in self._ends() if entry.status == "error"]
-        return min(failed)[1] if failed else None
+    def _unresolved(self, upto: int) -> list[Asked]:
+        return [one for one in self._members[:upto] if one.entry is None or not one.entry.is_resolved]
 
     def _ends(self) -> list[tuple[int, Entry]]:
         found = [(n, member.entry) for n, member in enumerate(self._members)]
         return [(n, entry) for n, entry in found if entry is not None and entry.is_resolved]
 
-    def _winner(self, *, ok: bool) -> int | None:
-        ends = self._ends()
-        good = [(entry.seq, n) for n, entry in ends if not ok or entry.status == "value"]
-        if good:
-            return min(good)[1]
-        return max((entry.seq, n) for n, entry in ends)[1] if len(ends) == len(self._members) else None
-
     def _outcome(self, place: int) -> Outcome[Any]:
-        member, call = self._members[place], self._calls[place]
-        assert member.entry is not None  # noqa: S101 - what was decided by it is on record
-        return outcome_of(member.entry, call.definition.typed.result)
+        return outcome_of(self._engine.entry(self._members[place]), self._calls[place].definition.typed.result)

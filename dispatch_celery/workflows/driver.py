@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dispatch_celery.clock import to_ms
-from dispatch_celery.errors import OutcomeError, Suspended, WorkflowMisuse
+from dispatch_celery.errors import WorkflowMisuse
+from dispatch_celery.workflows.crowd import Crowd
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.journal import delivery_order, rest_of
-from dispatch_celery.workflows.members import FleetCall
+from dispatch_celery.workflows.members import FleetCall, outcome_of
 from dispatch_celery.workflows.replayloop import ReplayLoop, current_branch
-from dispatch_celery.workflows.slice import Asked
+from dispatch_celery.workflows.slice import Asked, Wait
+from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.underway import UnderWay
 
 __all__ = ["Driver", "Promise"]
 
@@ -29,11 +33,21 @@ R_co = TypeVar("R_co", covariant=True)
 class Promise(Coroutine[Any, Any, R_co]):
     """What an async workflow's verb returns: await it, gather it, make a task of it. Its identity is taken already."""
 
-    def __init__(self, id: str, make: Callable[[], Coroutine[Any, Any, R_co]]) -> None:  # noqa: A002 - the word of the API
-        self.id = id
-        """The id of the job or child run; of any other call its identity in the run."""
+    def __init__(self, identity: str, make: Callable[[], Coroutine[Any, Any, R_co]], *, member_id: str = "") -> None:
+        self.identity = identity
+        """Its identity in the run."""
+        self.member_id = member_id
+        """The id of the job or child run that it stands for; empty for any other call."""
         self._make = make
         self._coroutine: Coroutine[Any, Any, R_co] | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the job or child run; of any other call its identity in the run."""
+        return self.member_id or self.identity
+
+    def __repr__(self) -> str:
+        return f"<promise {self.identity}{f' of {self.member_id}' if self.member_id else ''}>"
 
     def _made(self) -> Coroutine[Any, Any, R_co]:
         if self._coroutine is None:
@@ -59,14 +73,18 @@ class Promise(Coroutine[Any, Any, R_co]):
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """One promise that a task awaits."""
+    """One promise that a task awaits, or that is kept although none does."""
 
     asked: Asked
     future: asyncio.Future[Any]
     read: Callable[[], Any]
-    act: Callable[[], Awaited | None] | None = None
-    """What resolves it here and now, or says what is to be waited for."""
-    awaited: Awaited | None = None
+    act: Callable[[], Wait | None] | None = None
+    """What goes on with it here and now, and says what is to be waited for."""
+    wait: Wait | None = None
+    repeats: bool = False
+    """Whether to act again when something has come of the steps under way."""
+    is_due: bool = True
+    around: Context = field(default_factory=copy_context)
 
 
 class Driver:
@@ -78,6 +96,7 @@ class Driver:
         self._loop = ReplayLoop(name, self._timer)
         self._pending: list[_Pending] = []
         self._to_send: list[tuple[Asked, FleetCall]] = []
+        self.steps = UnderWay(engine)
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         """Run a workflow's function as far as it goes; return its value, or raise what it raises.
@@ -87,18 +106,36 @@ class Driver:
         """
         self._engine.branch = current_branch
         try:
-            task = self._loop.start(main, self._engine.root)
-            while True:
-                self._loop.turn()
-                if self._engine.anew is not None:
-                    raise self._engine.anew  # whichever task has asked for it
-                if task.done():
-                    return task.result()
-                if not (self._deliver() or self._send() or self._act()):
-                    self._rest()
+            with self.steps:
+                task = self._loop.start(main, self._engine.root)
+                self._go_on(task)
+                return task.result()
         finally:
             self._engine.close()
             self._loop.leave()
+
+    def _go_on(self, task: asyncio.Task[Any]) -> None:
+        """Let the tasks run, and resolve what they await, until the function has ended."""
+        while True:
+            self._loop.turn()
+            if self._engine.anew is not None:
+                raise self._engine.anew  # whichever task has asked for it
+            if task.done():
+                self._last_orders()
+                return
+            # Who is late is on record already: what is recorded after it must not be handed out before it.
+            if not self.steps.is_late and (self._deliver() or self._send() or self._act()):
+                continue
+            if not self.steps.turn():
+                self._rest()
+            for pending in self._pending:
+                pending.is_due = pending.is_due or pending.repeats
+
+    def _last_orders(self) -> None:
+        """Do what nobody needs to await: send what was enqueued or spawned, call off what was cancelled."""
+        self._pending = [pending for pending in self._pending if pending.asked.head["k"] == "cancel"]
+        while not self._engine.has_left and (self._send() or self._act()):
+            pass
 
     # -- for the verbs
 
@@ -111,22 +148,32 @@ class Driver:
         if asked.entry is None:
             self._to_send.append((asked, call))
 
-    async def resolved(
+    def keep(
         self,
         asked: Asked,
         read: Callable[[], Any],
         *,
-        act: Callable[[], Awaited | None] | None = None,
-        awaited: Awaited | None = None,
-    ) -> Any:
-        """Wait until a promise is resolved; ``read`` returns its value or raises its error."""
-        pending = _Pending(asked, self._loop.create_future(), read, act, awaited)
+        act: Callable[[], Wait | None] | None = None,
+        wait: Wait | None = None,
+        repeats: bool = False,
+    ) -> asyncio.Future[Any]:
+        """Have a promise resolved, whether anybody awaits it or not; ``read`` returns its value or raises its error."""
+        pending = _Pending(asked, self._loop.create_future(), read, act, wait, repeats)
         self._pending.append(pending)
+        return pending.future
+
+    async def resolved(
+        self, asked: Asked, read: Callable[[], Any], *, leave: Callable[[], None] | None = None, **how: Any
+    ) -> Any:
+        """Wait until a promise is resolved, as ``keep`` does; ``leave`` is called when nobody waits any more."""
+        future = self.keep(asked, read, **how)
         try:
-            return await pending.future
+            return await future
         finally:
-            if pending in self._pending:
-                self._pending.remove(pending)
+            if not future.done() or future.cancelled():
+                self._pending = [pending for pending in self._pending if pending.future is not future]
+                if leave is not None:
+                    leave()
 
     # -- within
 
@@ -159,48 +206,65 @@ class Driver:
     def _act(self) -> bool:
         """Do the next thing that is to be done here; return whether there was one."""
         for pending in self._pending:
-            if pending.act is not None:
-                act, pending.act = pending.act, None
-                pending.awaited = act()
+            if pending.act is not None and pending.is_due:
+                pending.is_due = False
+                pending.wait = pending.around.run(pending.act)
                 return True
         return False
 
     def _rest(self) -> None:
-        awaited = []
+        waits = []
         for pending in self._pending:
             entry = pending.asked.entry
-            if pending.awaited is not None:
-                awaited.append(pending.awaited)
+            if pending.wait is not None:
+                waits.append(pending.wait)
             elif entry is not None:
-                awaited.append(Awaited(entry.identity, "open", None, rest_of(entry.head)))
-        if not awaited:
+                waits.append(Wait([Awaited(entry.identity, "open", None, rest_of(entry.head))]))
+        if not waits:
             raise WorkflowMisuse(
                 f"the workflow {self._name} awaits something that is none of wf's verbs, so nothing can wake it:"
                 " await what wf's verbs return, and put everything else into steps"
             )
-        self._engine.suspend(awaited)
+        self._engine.suspend(waits)
 
     def _timer(self, delay: float, fire: Callable[[], None]) -> None:
         """Give ``asyncio.wait_for`` a durable timer."""
         milliseconds = max(0, to_ms(delay))
         asked = self.ask("wait_for", "sleep", b"%d" % milliseconds)
-        future = self._loop.create_future()
-        future.add_done_callback(lambda _: fire())
-        awaited = Awaited(asked.identity, "sleeping", milliseconds, rest_of(asked.head))
-        self._pending.append(_Pending(asked, future, lambda: None, awaited=awaited))
+        wait = Wait([Awaited(asked.identity, "sleeping", milliseconds, rest_of(asked.head))])
+        self.keep(asked, lambda: None, wait=wait).add_done_callback(lambda _: fire())
 
-    # -- what steps and waits do
+    # -- what several verbs have in common
 
-    def step(self, perform: Callable[[], Any]) -> Callable[[], Awaited | None]:
-        """Return the act of a step: its outcome is read from the journal, its next try may be far away."""
+    def step(self, asked: Asked, call: StepCall[Any]) -> Coroutine[Any, Any, Any]:
+        """Return a step to be awaited; others that are awaited with it run at the same time."""
+        engine, steps = self._engine, self.steps
 
-        def act() -> Awaited | None:
-            try:
-                perform()
-            except OutcomeError:
-                return None
-            except Suspended:
-                return self._engine.take_back_rest()
-            return None
+        def act() -> Wait | None:
+            steps.add(asked, call)
+            rest = steps.resting.get(asked.identity)
+            return None if rest is None else Wait([rest])
 
-        return act
+        return self.resolved(
+            asked,
+            lambda: outcome_of(engine.entry(asked), call.definition.typed.result).result(),
+            act=act,
+            repeats=True,
+            leave=lambda: steps.drop(asked.identity),
+        )
+
+    def crowd(self, crowd: Crowd, read: Callable[[], R_co]) -> Promise[R_co]:
+        """Return a gather, map or race to be awaited."""
+        return Promise(
+            crowd.asked.identity,
+            lambda: self.resolved(crowd.asked, read, act=crowd.advance, repeats=True, leave=crowd.leave),
+        )
+
+    def alone(self, asked: Asked, act: Callable[[], None]) -> Promise[None]:
+        """Return what is done when no step is under way."""
+
+        def when_alone() -> None:
+            if asked.entry is None and not self.steps.is_busy:
+                act()
+
+        return Promise(asked.identity, lambda: self.resolved(asked, lambda: None, act=when_alone, repeats=True))

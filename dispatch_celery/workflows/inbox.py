@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from dispatch_celery.codec import Codec
+from dispatch_celery.errors import WorkflowMisuse
 from dispatch_celery.events.model import Event, Place, Received, StoredEvent
 from dispatch_celery.events.store import LOOK
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.failure import encode_error, rebuilt
 from dispatch_celery.workflows.journal import Branch, rest_of
-from dispatch_celery.workflows.slice import Asked
+from dispatch_celery.workflows.slice import Asked, Wait
 from dispatch_celery.workflows.store import Awaited
 
 __all__ = ["EventWait", "Inbox"]
@@ -63,82 +64,100 @@ class Inbox:
         Raises:
             PayloadError: what was published does not fit the type that is waited for; it stays for others.
         """
-        asked = self._engine.ask(_name(wait), "event", wait.digest)
-        self._first_of(asked, [wait], timeout_ms)
-        return self._taken(asked, [wait], None)
-
-    # -- for tasks
-
-    def ask(self, wait: EventWait) -> Asked:
-        """Give one wait its identity."""
-        return self._engine.ask(_name(wait), "event", wait.digest)
-
-    def look(self, asked: Asked, wait: EventWait, timeout_ms: int | None) -> Awaited | None:
-        """Resolve one wait with an event that is there; otherwise return what is to be waited for."""
-        if asked.entry is None or not asked.entry.is_resolved:
-            found = self._seek(asked, [wait])
-            if found is None:
-                return Awaited(asked.identity, "awaiting", timeout_ms, rest_of(asked.head))
-            self._take(asked, found)
-            self._topics_forgotten(asked, [wait])
-        return None
-
-    def taken(self, asked: Asked, wait: EventWait) -> Any:
-        """Return what a resolved wait was given."""
-        return self._taken(asked, [wait], None)
-
-    # -- several at once
+        asked = self.ask(wait)
+        self._resting(self.look(asked, [wait], timeout_ms))
+        return self.taken(asked, wait)
 
     def any(self, waits: Sequence[EventWait], timeout_ms: int | None) -> Received[Any] | None:
         """Wait for the first of several; return which it was with its payload, None when the time is up."""
-        asked = self._engine.ask("wait_for_any", "any", b" ".join(wait.digest for wait in waits))
-        self._first_of(asked, waits, timeout_ms)
-        entry = asked.entry
-        if entry is None or entry.status == "timeout":
-            return None
-        wait = waits[int(entry.head.get("i", 0))]
-        return Received(wait.event, self._taken(asked, waits, None), str(entry.head["ev"]))
+        asked = self.ask_any(waits)
+        self._resting(self.look(asked, waits, timeout_ms))
+        return self.first_taken(asked, waits)
 
     def all(self, waits: Sequence[EventWait], timeout_ms: int | None) -> list[Received[Any]] | None:
         """Wait for all of several; None when the time is up before. What came by then is consumed."""
+        asked, members = self.ask_all(waits)
+        self._resting(self.look_for_all(asked, members, waits, timeout_ms))
+        return self.all_taken(asked, members, waits)
+
+    def _resting(self, awaited: Awaited | None) -> None:
+        if awaited is not None:
+            self._engine.suspend([Wait([awaited])])
+
+    # -- their identities
+
+    def ask(self, wait: EventWait) -> Asked:
+        """Give the wait for one event its identity."""
+        return self._engine.ask(_name(wait), "event", wait.digest)
+
+    def ask_any(self, waits: Sequence[EventWait]) -> Asked:
+        """Give the wait for the first of several its identity."""
+        _check("wait_for_any", waits)
+        return self._engine.ask("wait_for_any", "any", b" ".join(wait.digest for wait in waits))
+
+    def ask_all(self, waits: Sequence[EventWait]) -> tuple[Asked, list[Asked]]:
+        """Give the wait for all of several its identity, and each event's below it."""
+        _check("wait_for_all", waits)
         asked = self._engine.ask("wait_for_all", "all", b" ".join(wait.digest for wait in waits))
         branch = Branch(f"{asked.identity}/", in_order=False)
-        members = [self._engine.ask(_name(wait), "event", wait.digest, branch) for wait in waits]
+        return asked, [self._engine.ask(_name(wait), "event", wait.digest, branch) for wait in waits]
+
+    # -- looking: what is there is taken, and None returned; else what is to be waited for
+
+    def look(self, asked: Asked, waits: Sequence[EventWait], timeout_ms: int | None) -> Awaited | None:
+        """Resolve a wait with the first event of its topics."""
         if asked.entry is None or not asked.entry.is_resolved:
+            found = self._seek(asked, waits)
+            if found is None:
+                return _awaited(asked, timeout_ms)
+            self._take(asked, found)
+            self._topics_forgotten(asked, waits)
+        return None
+
+    def look_for_all(
+        self, asked: Asked, members: Sequence[Asked], waits: Sequence[EventWait], timeout_ms: int | None
+    ) -> Awaited | None:
+        """Take an event for each wait that has none; they are resolved together when none is missing."""
+        if asked.entry is not None and asked.entry.is_resolved:
+            return None
+        missing = [n for n, member in enumerate(members) if member.entry is None]
+        while missing:
+            found = self._seek(asked, [waits[n] for n in missing])
+            if found is None:
+                return _awaited(asked, timeout_ms)
+            self._take(members[missing[found.which]], found)
             missing = [n for n, member in enumerate(members) if member.entry is None]
-            while missing:
-                found = self._seek(asked, [waits[n] for n in missing])
-                if found is None:
-                    self._rest(asked, timeout_ms)
-                    break
-                self._take(members[missing[found.which]], found)
-                missing = [n for n, member in enumerate(members) if member.entry is None]
-            else:
-                self._engine.settle(asked, b"null")
-                self._topics_forgotten(asked, waits)
-        if asked.entry is None or asked.entry.status == "timeout":
+        self._engine.settle(asked, b"null")
+        self._topics_forgotten(asked, waits)
+        return None
+
+    # -- what a resolved wait was given
+
+    def taken(self, asked: Asked, wait: EventWait) -> Any:
+        """Return the payload; None when the time was up."""
+        return self._taken(asked, [wait])
+
+    def first_taken(self, asked: Asked, waits: Sequence[EventWait]) -> Received[Any] | None:
+        """Return which of several came; None when the time was up."""
+        entry = self._engine.entry(asked)
+        if entry.status == "timeout":
+            return None
+        wait = waits[int(entry.head.get("i", 0))]
+        return Received(wait.event, self._taken(asked, waits), str(entry.head["ev"]))
+
+    def all_taken(
+        self, asked: Asked, members: Sequence[Asked], waits: Sequence[EventWait]
+    ) -> list[Received[Any]] | None:
+        """Return all that came; None when the time was up before."""
+        if self._engine.entry(asked).status == "timeout":
             return None
         return [
-            Received(wait.event, self._taken(member, [wait], None), str(member.entry.head["ev"]))
+            Received(wait.event, self._taken(member, [wait]), str(member.entry.head["ev"]))
             for wait, member in zip(waits, members, strict=True)
             if member.entry is not None
         ]
 
     # -- within
-
-    def _first_of(self, asked: Asked, waits: Sequence[EventWait], timeout_ms: int | None) -> None:
-        """Resolve a wait with the first event of its topics, or with the end of its time; else the run rests."""
-        if asked.entry is not None and asked.entry.is_resolved:
-            return
-        found = self._seek(asked, waits)
-        if found is None:
-            self._rest(asked, timeout_ms)
-            return
-        self._take(asked, found)
-        self._topics_forgotten(asked, waits)
-
-    def _rest(self, asked: Asked, timeout_ms: int | None) -> None:
-        self._engine.await_event(asked, timeout_ms)
 
     def _seek(self, asked: Asked, waits: Sequence[EventWait]) -> _Found | None:
         """Register at the topics, and return the first event that suits; note how far each was looked through."""
@@ -214,13 +233,24 @@ class Inbox:
         self._engine.holder.insist(lambda: self._engine.topics.forget(places, waiter))
 
     @staticmethod
-    def _taken(asked: Asked, waits: Sequence[EventWait], default: Any) -> Any:
+    def _taken(asked: Asked, waits: Sequence[EventWait]) -> Any:
         entry = asked.entry
         if entry is None or entry.status == "timeout":
-            return default
+            return None
         if entry.status == "error":
             raise rebuilt(entry.identity, entry.payload)
         return waits[int(entry.head.get("i", 0)) if len(waits) > 1 else 0].codec.decode(entry.payload)
+
+
+def _awaited(asked: Asked, timeout_ms: int | None) -> Awaited:
+    return Awaited(asked.identity, "awaiting", timeout_ms, rest_of(asked.head))
+
+
+def _check(verb: str, events: Sequence[EventWait]) -> None:
+    wrong = next((one for one in events if not isinstance(one, EventWait)), None)
+    if not events or wrong is not None:
+        what = f"not {wrong!r}" if events else "and there are none"
+        raise WorkflowMisuse(f"wf.{verb} takes events as wf.event(topic, key=...) returns them, {what}")
 
 
 def _name(wait: EventWait) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
@@ -96,6 +96,16 @@ class Saga:
             if intent.head["k"] in MEMBER_KINDS:
                 self._take_back(intent)
             else:
+                self._undo(intent)
+
+    def take_back(self, identities: Collection[str]) -> None:
+        """Undo what some steps did, the last effect first, and go on forward.
+
+        Raises:
+            Paused, Stuck, Unwound, Fenced: as ``unwind``.
+        """
+        for intent in self.open:
+            if intent.identity in identities:
                 self._undo(intent)
 
     def _call_off(self) -> None:

@@ -111,7 +111,10 @@ class Sending(Slice):
 
     def cancel(self, identity: str) -> None:
         """Call off one promise, once."""
-        asked = self.ask("cancel", "cancel", identity.encode())
+        self.cancel_for(self.ask("cancel", "cancel", identity.encode()), identity)
+
+    def cancel_for(self, asked: Asked, identity: str) -> None:
+        """Call off one promise, and record that this call has done it."""
         entry = self.journal.get(identity)
         if asked.entry is None:
             if entry is not None and not entry.is_resolved:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NoReturn
 
@@ -23,11 +24,11 @@ from dispatch_celery.workflows.journal import Branch, Entry, Journal, digest_of
 from dispatch_celery.workflows.limits import NO_LIMITS, JournalLimits
 from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.saga import Saga
-from dispatch_celery.workflows.steps import Runner
+from dispatch_celery.workflows.steps import Runner, step_here
 from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.topics import Topics
 
-__all__ = ["Asked", "ServerClock", "Slice"]
+__all__ = ["Asked", "ServerClock", "Slice", "Wait"]
 
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,18 @@ class Asked:
     def entry(self) -> Entry | None:
         """What is recorded of it; None where nothing is."""
         return self._journal.get(self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a call rests for: so many of these promises, or the first that fails where it is ``fast``.
+
+    Of nothing: steps under way here come first.
+    """
+
+    awaited: Sequence[Awaited] = ()
+    need: int = 1
+    fast: bool = False
 
 
 class ServerClock:
@@ -206,10 +219,9 @@ class Slice:
         Raises:
             WorkflowMisuse: a step runs.
         """
-        if self._step:
+        if step := self._step or step_here(self.claim.ref.id):
             raise WorkflowMisuse(
-                f"{what} inside the step {self._step}: a step is recorded as a whole; make the call in the workflow's"
-                " body"
+                f"{what} inside the step {step}: a step is recorded as a whole; make the call in the workflow's body"
             )
 
     # -- the ends of a slice
@@ -258,11 +270,17 @@ class Slice:
         there = self.holder.suspend(self._awaited, enough=self._enough, fast=self._fast)
         if there is not None and self._on_loop:
             # What else has been resolved meanwhile is to be seen as well: the order of delivery depends on it.
-            there = self.holder.journal()
-            self._seen = max((entry.seq for entry in there), default=0)
+            self.look_again()
         for entry in there or ():
             self.journal.keep(entry)
         return there is None
+
+    def look_again(self) -> None:
+        """See what others have resolved since the run was claimed."""
+        entries = self.holder.journal()
+        self._seen = max((entry.seq for entry in entries), default=0)
+        for entry in entries:
+            self.journal.keep(entry)
 
     # -- for a driver of tasks
 
@@ -273,15 +291,16 @@ class Slice:
         """Make nothing durable any more: what runs now is on its way out."""
         self._closed = True
 
-    def suspend(self, awaited: Sequence[Awaited]) -> None:
-        """Let the run rest until one of these comes."""
-        self._suspend(awaited)
+    def suspend(self, waits: Sequence[Wait]) -> None:
+        """Let the run rest until one of these has what it lacks; it may be woken before."""
+        awaited = [one for wait in waits for one in wait.awaited]
+        need = min(wait.need for wait in waits)
+        self._suspend(awaited, enough=len(awaited) - need, fast=any(wait.fast for wait in waits))
 
-    def take_back_rest(self) -> Awaited:
-        """Return what a call was to rest for, and go on with others."""
-        (awaited,) = self._awaited
-        self._left = None
-        return awaited
+    @property
+    def has_left(self) -> bool:
+        """Whether the function was unwound, and nothing may become durable any more."""
+        return self._left is not None or self._closed
 
     @staticmethod
     def entry(asked: Asked) -> Entry:

@@ -21,7 +21,19 @@ from dispatch_celery.workflows.definition import BoundWorkflow, WorkflowDefiniti
 from dispatch_celery.workflows.holder import Holder
 from dispatch_celery.workflows.step_definition import BoundStep, StepCall, StepDefinition, is_celery_task
 
-__all__ = ["Reporter", "Runner", "StepContext", "context_of", "current_step", "in_step", "step_call"]
+__all__ = [
+    "InTurn",
+    "Made",
+    "Reporter",
+    "Runner",
+    "StepContext",
+    "Team",
+    "context_of",
+    "current_step",
+    "in_step",
+    "step_call",
+    "step_here",
+]
 
 _UNDO: Final = "undo:"
 """What the identity of an undo begins with."""
@@ -131,6 +143,73 @@ class StepContext:
     # -- the same on an event loop, written by .ci/make_twins.py
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of one attempt of a step that runs beside others."""
+
+    identity: str
+    value: Any = None
+    error: BaseException | None = None
+    is_over: bool = True
+    """False where its time is up and its code still runs: it will be heard of again when that has ended."""
+
+
+class Team(Protocol):
+    """Runs the functions of several steps at the same time in this process, for the one that starts them."""
+
+    def has_room(self, call: StepCall[Any]) -> bool:
+        """Whether one more may be started now."""
+        ...
+
+    def start(self, call: StepCall[Any], context: StepContext) -> None:
+        """Begin an attempt, in a copy of the caller's context."""
+        ...
+
+    def next(self, patience: float) -> Made | None:
+        """Wait so many seconds for something to come of one of them."""
+        ...
+
+    def stop(self) -> None:
+        """Tell what runs to stop; what comes of it does not matter any more."""
+        ...
+
+
+class InTurn:
+    """A team of one: what is started runs when the next is waited for, one after the other, in the caller's thread."""
+
+    def __init__(
+        self, run: Callable[[StepCall[Any], StepContext], Any], choose: Callable[[int], int] = lambda _count: 0
+    ) -> None:
+        self._run = run
+        self._choose = choose
+        self._started: list[tuple[StepCall[Any], StepContext]] = []
+        self._is_stopped = False
+
+    def has_room(self, call: StepCall[Any]) -> bool:  # noqa: ARG002 - the port's signature
+        """There is always room."""
+        return True
+
+    def start(self, call: StepCall[Any], context: StepContext) -> None:
+        """Put an attempt into the line."""
+        self._started.append((call, context))
+
+    def next(self, patience: float) -> Made | None:  # noqa: ARG002 - the port's signature
+        """Run one of the line; one that was told to stop before it began has ended."""
+        if not self._started:
+            return None
+        call, context = self._started.pop(self._choose(len(self._started)))
+        if self._is_stopped:
+            return Made(context.id, error=asyncio.CancelledError())
+        try:
+            return Made(context.id, self._run(call, context))
+        except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - its outcome
+            return Made(context.id, error=error)
+
+    def stop(self) -> None:
+        """Let nothing more begin."""
+        self._is_stopped = True
+
+
 class Runner(Protocol):
     """Calls a step's function in this process."""
 
@@ -138,8 +217,14 @@ class Runner(Protocol):
         """Return what it returns, raise what it raises."""
         ...
 
+    def team(self) -> Team:
+        """Return what runs several at the same time."""
+        ...
 
-def context_of(call: StepCall[Any], holder: Holder, identity: str, attempt: int) -> StepContext:
+
+def context_of(
+    call: StepCall[Any], holder: Holder, identity: str, attempt: int, is_cancelled: Callable[[], bool] | None = None
+) -> StepContext:
     """Return what one attempt of a step, or of an undo, may know of itself."""
     timeout_ms, claim = call.definition.timeout_ms, holder.claim
     return StepContext(
@@ -152,7 +237,7 @@ def context_of(call: StepCall[Any], holder: Holder, identity: str, attempt: int)
         deadline=None if timeout_ms is None else datetime.now(UTC) + timedelta(milliseconds=timeout_ms),
         scope=Scope.from_path(claim.ref.scope),
         arguments=call.arguments,
-        is_cancelled=lambda: holder.cancelled,
+        is_cancelled=is_cancelled or (lambda: holder.cancelled),
         report=Reporter(holder, identity, attempt),
     )
 
@@ -170,6 +255,12 @@ def current_step() -> StepContext:
     if context is None:
         raise NotInStep("current_step() works inside a running step; a plain call of the function is not one")
     return context
+
+
+def step_here(run_id: str) -> str:
+    """Return the identity of the step of a run in whose code we are; empty outside of them."""
+    context = _current.get()
+    return context.id if context is not None and context.run_id == run_id else ""
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import asyncio
 import time
 from contextlib import suppress
 
-from dispatch_celery import Fail, JobFailed, Retry
+from dispatch_celery import Fail, JobCancelled, JobFailed, Retry, RunCancelled, WorkflowMisuse
 from dispatch_celery.workflows.async_context import AsyncWorkflow
+from tests.support.crowd_flows import ameet, gives_up, meet, mood, outlasts, threads_end, wins
 from tests.support.event_flows import approved
-from tests.support.family_flows import leaf, odd
+from tests.support.family_flows import Image, holds, leaf, odd, resize, slow
 from tests.support.flows import app, dispatch, effect, later, mark, refuse  # noqa: F401 - the worker looks for ``app``
 from tests.support.shop import aadd, add, anap
 
@@ -134,3 +135,113 @@ async def tidies(wf: AsyncWorkflow) -> str:
     finally:
         effect("leaves")
     return await wf.step(mark, "end")
+
+
+# -- several at once
+
+
+@dispatch.workflow(name="async.crowds")
+async def crowds(wf: AsyncWorkflow) -> list[str]:
+    """Every verb with members: jobs, children and steps."""
+    thumbs = wf.map(resize, [Image(n=n) for n in range(7)], max_parallel=3)
+    collected = wf.map(odd, [1, 2], on_error="collect")
+    marks = wf.map(amark, ["m1", "m2"])
+    gathered = wf.gather(add.bind(1), leaf.bind("g"), mark.bind("here"))
+    racing = wf.race(slow.bind("late", 30.0), add.bind(1))
+    searching = wf.first_ok(odd.bind(2), odd.bind(7))
+    found, kept, made, (total, child, here), (place, value), (other, fine) = await asyncio.gather(
+        thumbs, collected, marks, gathered, racing, searching
+    )
+    return [
+        str([thumb.n for thumb in found]),
+        str([outcome.ok for outcome in kept]),
+        f"{made} {total} {child} {here}",
+        f"{place} {value} {other} {fine}",
+    ]
+
+
+@dispatch.workflow(name="async.fails_fast")
+async def fails_fast(wf: AsyncWorkflow) -> str:
+    """Catch the first failure of several; the others are called off."""
+    try:
+        await wf.gather(slow.bind("loser", 30.0), odd.bind(2), odd.bind(3))
+    except JobFailed as error:
+        return f"{error.error_message} {await wf.step(mark, 'after')}"
+    return "not reached"
+
+
+@dispatch.workflow(name="async.meets")
+async def meets(wf: AsyncWorkflow) -> list[str]:
+    """Steps that each wait for another one: in tasks, on the loop and in threads, and as members."""
+    mood.set("set by the body")
+    here = asyncio.gather(wf.step(meet, "a", "d"), wf.step(ameet, "b", "a"))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(wf.step(ameet, "c", "b"))
+        found = await wf.gather(meet.bind("d", "c"), ameet.bind("e", "d"))
+    return [*await here, task.result(), *found, await wf.step(threads_end, "all have ended")]
+
+
+@dispatch.workflow(name="async.loses")
+async def loses(wf: AsyncWorkflow) -> list[str]:
+    """The loser of a race of steps finishes and is undone, while another task goes on."""
+    race = wf.race(outlasts.bind("loser", "race#1/wins#1"), wins.bind("winner", "loser"))
+    (place, winner), beside = await asyncio.gather(race, wf.step(mark, "beside"))
+    await wf.sleep(0.1)
+    return [str(place), winner, beside]
+
+
+@dispatch.workflow(name="async.leaves")
+async def leaves(wf: AsyncWorkflow) -> str:
+    """A task group that fails leaves a step behind that runs still: it finishes, and is undone with the run."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wf.step(outlasts, "behind", "task#2/gives_up#1"))
+        group.create_task(give_up(wf))
+    return "not reached"
+
+
+async def give_up(wf: AsyncWorkflow) -> None:
+    """Fail when the other has begun."""
+    await wf.step(gives_up, "behind")
+
+
+@dispatch.workflow(name="async.hears")
+async def hears(wf: AsyncWorkflow, key: str) -> list[str]:
+    """Wait for one of several, for all of several, and for nobody."""
+    first = await wf.wait_for_any(wf.event(approved, key=key), wf.event("refused", key=key, type=str), timeout=20)
+    both, nobody = await asyncio.gather(
+        wf.wait_for_all(wf.event(approved, key=f"{key}1"), wf.event(approved, key=f"{key}2"), timeout=20),
+        wf.wait_for_any(wf.event("never"), timeout=0.2),
+    )
+    names = [one.payload.by for one in both or ()]
+    return [str(None if first is None else first.payload), *names, str(nobody)]
+
+
+@dispatch.workflow(name="async.cancels")
+async def cancels(wf: AsyncWorkflow) -> list[str]:
+    """Call off a job and a child, awaited or not, and what is sent last."""
+    job, child = wf.enqueue(slow, "called-off", 30.0), wf.spawn_child(holds)
+    await wf.sleep(0.1)
+    await wf.cancel(job)
+    wf.cancel(child)
+    told = []
+    for promise in (job, child):
+        try:
+            await promise
+        except (JobCancelled, RunCancelled) as error:
+            told.append(type(error).__name__)
+    try:
+        await wf.cancel(wf.step(mark, "never"))
+    except WorkflowMisuse as misuse:
+        told.append(str(misuse))
+    wf.enqueue(add, 1)
+    wf.cancel(wf.enqueue(anap.options(delay=60), "unwanted", 1.0))
+    return told
+
+
+@dispatch.workflow(name="async.compensates")
+async def compensates(wf: AsyncWorkflow) -> list[str]:
+    """Undo what was done so far, but nothing that is under way."""
+    first = wf.step(outlasts, "first", "mark#1")
+    await asyncio.gather(first, wf.step(mark, "second"), wf.compensate())
+    await wf.sleep(0.1)
+    return [await wf.step(mark, "third")]

@@ -39,6 +39,14 @@ FLOWS: tuple[tuple[str, ...], ...] = (
     ("flow_hears", "flow_says"),
     ("flow_chooses", "flow_says"),
     ("flow_times_out",),
+    ("flow_gathers",),
+    ("flow_maps_steps",),
+    ("flow_races_steps",),
+    ("flow_fails_beside",),
+    ("flow_tasks",),
+    ("flow_async_map",),
+    ("flow_async_race",),
+    ("flow_async_chooses", "flow_says"),
     ("fail_once", "flow_steps"),
 )
 

@@ -17,7 +17,7 @@ from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.worker.executor import Executor
 from dispatch_celery.worker.runs import RunExecutor
 from dispatch_celery.workflows.step_definition import StepCall
-from dispatch_celery.workflows.steps import StepContext, in_step
+from dispatch_celery.workflows.steps import InTurn, StepContext, in_step
 from tests.support.simulation.plan import MESSAGE_KINDS, ProcessDied
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class SimSeat:
 
     def cancelled(self) -> bool:
         return self._worker.asked_to_cancel(self.executing)
+
+    @property
+    def stands_alone(self) -> bool:
+        return True
 
 
 class SimBroker:
@@ -122,6 +126,10 @@ class StepCaller:
     def run(self, call: StepCall[Any], context: StepContext) -> Any:
         with in_step(context):
             return self._world.run_step(call, context)
+
+    def team(self) -> InTurn:
+        """Return one that runs what is started in an order the seed decides."""
+        return InTurn(self.run, self._world.random.randrange)
 
 
 class SimWorker:

@@ -41,12 +41,14 @@ from dispatch_celery.workflows.store import NewRun, RunStore
 from tests.support.invariants import check_state, dump
 from tests.support.run_invariants import check_runs
 from tests.support.simulation.actors import FaultyStore, SimBroker, SimWorker
+from tests.support.simulation.crowds import crowd_kinds
 from tests.support.simulation.families import family_kinds
 from tests.support.simulation.flows import flow_kinds
 from tests.support.simulation.kinds import job_kinds
 from tests.support.simulation.plan import START, Plan
 from tests.support.simulation.sagas import saga_kinds
 from tests.support.simulation.talks import talk_kinds
+from tests.support.simulation.tasks import task_kinds
 
 
 class Ground:
@@ -68,6 +70,7 @@ class Ground:
         self.quiet_faults = False
         self.fenced = 0
         self.effects: dict[str, int] = {}
+        self.words: dict[str, str] = {}
         self.broken: list[str] = []
         self.late_call: Sequence[Call] | None = None
         self.late_replies: list[Any] = []
@@ -143,7 +146,14 @@ class Ground:
             max_payload=self.settings.max_payload,
             default_step_retry=self.settings.default_step_retry,
         )
-        self.flows = {**flow_kinds(self), **saga_kinds(self), **family_kinds(self), **talk_kinds(self)}
+        self.flows = {
+            **flow_kinds(self),
+            **saga_kinds(self),
+            **family_kinds(self),
+            **talk_kinds(self),
+            **crowd_kinds(self),
+            **task_kinds(self),
+        }
         for name, (flow, _) in self.flows.items():
             self.workflows.add(WorkflowDefinition(flow, name=name, starter=lambda: self.flow_service, queue="q"))
         self.known += [self.workflows.latest(name).known_as for name in self.flows] + list(self.flows)
@@ -208,6 +218,12 @@ class Ground:
             self.broken.append(f"7: {job} ran before it was due")
         self.effects[job] = self.effects.get(job, 0) + 1
         return self.effects[job]
+
+    def say(self, what: str, word: str) -> None:
+        """Take note of what a body has seen at some point: every replay must see the same there."""
+        before = self.words.setdefault(what, word)
+        if before != word and not self.rolled_back:
+            self.broken.append(f"4: {what} was {before}, and is {word} on a replay")
 
     def sleep(self, seconds: float) -> None:
         self.time.now = (self.time.now or 0) + max(1, int(seconds * 1000))

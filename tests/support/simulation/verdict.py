@@ -6,6 +6,7 @@ import json
 
 from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
 from tests.support.run_invariants import check_run_history, check_runs, check_runs_quiet
+from tests.support.simulation.crowds import BESIDE, ONE_LEFT
 from tests.support.simulation.families import TAKEN_BACK
 from tests.support.simulation.ground import Ground
 from tests.support.simulation.sagas import UNDOABLE
@@ -60,7 +61,14 @@ class Verdict(Ground):
     def _not_undone(self, name: str, kind: str, state: str) -> list[str]:
         """Return the effects that a run has left and had to undo, or undone and had to leave."""
         wrong = []
-        for effect in {**UNDOABLE, **TAKEN_BACK}.get(kind, ()):
+        effects = {**UNDOABLE, **TAKEN_BACK, **BESIDE}.get(kind, ())
+        if kind in ONE_LEFT and state == "completed":
+            counts = {one: [self.effects.get(f"{name}/{what}{one}", 0) for what in ("", "undo-")] for one in effects}
+            left = [one for one, (done, undone) in counts.items() if done and not undone]
+            return (
+                [f"5: {name} has left {left}, not one of {counts}"] if len(left) != 1 and not self.rolled_back else []
+            )
+        for effect in effects:
             done, undone = (self.effects.get(f"{name}/{what}{effect}", 0) for what in ("", "undo-"))
             if state in ("failed", "cancelled") and done and not undone and not self.rolled_back:
                 wrong.append(f"5: {name} is {state}, and {effect} happened and is not undone")
