@@ -62,9 +62,10 @@ from dispatch_celery.workflows.async_context import AsyncWorkflow
 from dispatch_celery.workflows.checking import CodeCheck, CodeReport, CodeVerdict
 from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import BoundWorkflow, RunCall, WorkflowDefinition
+from dispatch_celery.workflows.driver import Promise
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.members import Outcome, SyncPromise
-from dispatch_celery.workflows.model import Promise, Run, RunRef, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunRef, RunState
 from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
 from dispatch_celery.workflows.steps import StepContext, current_step
 
@@ -76,9 +77,9 @@ __all__ = [
     "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator",
     "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState",
     "JobTimeout", "JournalTooLarge", "LeadershipLost", "Linear", "Middleware", "NonDeterminism", "NotInJob",
-    "NotInStep", "Outcome", "Page", "PayloadError", "PayloadTooLarge", "Promise", "PromiseNotFound", "Received",
-    "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId",
-    "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze",
+    "NotInStep", "Outcome", "Page", "PayloadError", "PayloadTooLarge", "Promise", "PromiseNotFound", "PromiseRecord",
+    "Received", "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle",
+    "RunId", "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze",
     "StateConflict", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise",
     "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse",
     "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope", "shared_job",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatch_celery.cli.phrases import count_of, is_undo
-from dispatch_celery.workflows.model import Promise
+from dispatch_celery.workflows.model import PromiseRecord
 
 __all__ = ["Line", "arranged", "counted"]
 
@@ -25,18 +25,18 @@ _ORDER: Final = ("value", "error", "timeout", "open")
 class Line:
     """One call, and how it is called at its place; of a group, its members, and whether they are counted only."""
 
-    promise: Promise
+    promise: PromiseRecord
     label: str
     depth: int = 0
-    members: tuple[Promise, ...] = ()
+    members: tuple[PromiseRecord, ...] = ()
     is_counted: bool = False
 
 
-def arranged(promises: Sequence[Promise]) -> tuple[list[Line], list[Line]]:
+def arranged(promises: Sequence[PromiseRecord]) -> tuple[list[Line], list[Line]]:
     """Return the lines of what a run has done and waits for, and those of what is or was to be undone."""
     calls = [promise for promise in promises if not is_undo(promise)]
     alone = {promise.identity: promise for promise in calls if "/" not in promise.identity}
-    groups: dict[str, list[Promise]] = {}
+    groups: dict[str, list[PromiseRecord]] = {}
     for promise in calls:
         head, slash, _ = promise.identity.partition("/")
         groups.setdefault(head, []).extend([promise] if slash else [])
@@ -46,10 +46,10 @@ def arranged(promises: Sequence[Promise]) -> tuple[list[Line], list[Line]]:
     return lines, list(_undos(calls, promises))
 
 
-def _undos(calls: Sequence[Promise], promises: Sequence[Promise]) -> Iterator[Line]:
+def _undos(calls: Sequence[PromiseRecord], promises: Sequence[PromiseRecord]) -> Iterator[Line]:
     """Yield how things are undone. A job is cancelled with its run and not undone: its own row is enough."""
     jobs = {f"undo:{promise.identity}" for promise in calls if promise.kind == "job"}
-    groups: dict[str, list[Promise]] = {}
+    groups: dict[str, list[PromiseRecord]] = {}
     for promise in promises:
         if is_undo(promise) and promise.identity not in jobs:
             groups.setdefault(promise.identity.partition("/")[0], []).append(promise)
@@ -61,7 +61,7 @@ def _undos(calls: Sequence[Promise], promises: Sequence[Promise]) -> Iterator[Li
         yield from (Line(member, member.identity) for member in told)
 
 
-def _group(promise: Promise, members: Sequence[Promise]) -> Iterator[Line]:
+def _group(promise: PromiseRecord, members: Sequence[PromiseRecord]) -> Iterator[Line]:
     is_counted = len(members) > _MANY
     yield Line(promise, promise.identity, members=tuple(members), is_counted=is_counted)
     if is_counted:
@@ -70,9 +70,9 @@ def _group(promise: Promise, members: Sequence[Promise]) -> Iterator[Line]:
         yield Line(member, member.identity.partition("/")[2], depth=1)
 
 
-def _unrecorded(name: str, kind: str = "", status: str = "open") -> Promise:
+def _unrecorded(name: str, kind: str = "", status: str = "open") -> PromiseRecord:
     """Return the row of a group that has none of its own: it is not decided yet, or stands for several undos."""
-    return Promise(
+    return PromiseRecord(
         identity=name,
         kind=kind or name.rpartition("#")[0],
         status=status,
@@ -84,7 +84,7 @@ def _unrecorded(name: str, kind: str = "", status: str = "open") -> Promise:
     )
 
 
-def counted(members: Sequence[Promise]) -> str:
+def counted(members: Sequence[PromiseRecord]) -> str:
     """Return how many members of a group there are in each status."""
     found = Counter(member.status for member in members)
     order = sorted(found, key=lambda status: (_ORDER.index(status) if status in _ORDER else len(_ORDER), status))

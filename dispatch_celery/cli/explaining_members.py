@@ -10,7 +10,7 @@ from typing import Final
 from dispatch_celery.cli.phrases import GROUPS, RunSurroundings, count_of
 from dispatch_celery.cli.plain import one_line
 from dispatch_celery.workflows.members import MEMBER_KINDS
-from dispatch_celery.workflows.model import Promise, Run
+from dispatch_celery.workflows.model import PromiseRecord, Run
 
 __all__ = ["EVENT_KINDS", "advice_on", "call_of", "calls_of", "crowd_of", "member_of", "stands"]
 
@@ -20,7 +20,7 @@ _NAMED: Final = 3
 """How many of the calls a run waits for are told by name."""
 
 
-def stands(promise: Promise, around: RunSurroundings) -> str:
+def stands(promise: PromiseRecord, around: RunSurroundings) -> str:
     """Return which job or child run a call is, and how that stands, in brackets; of several events, how many came."""
     topics = ", ".join(_topic(name, key) for name, key in around.topics.get(promise.identity, ())[:_NAMED])
     if promise.kind == "all":
@@ -34,12 +34,12 @@ def stands(promise: Promise, around: RunSurroundings) -> str:
     return f" ({member.id} is {member.state})" if member.state else f" ({member.id}, whose record is gone)"
 
 
-def member_of(promises: Sequence[Promise], around: RunSurroundings) -> str:
+def member_of(promises: Sequence[PromiseRecord], around: RunSurroundings) -> str:
     """Return the id of the first job or child run among calls that is known; empty where there is none."""
     return next((around.members[one.identity].id for one in promises if one.identity in around.members), "")
 
 
-def crowd_of(awaited: Sequence[Promise], around: RunSurroundings) -> str:
+def crowd_of(awaited: Sequence[PromiseRecord], around: RunSurroundings) -> str:
     """Return how many of how many members of one group are left, and how they stand; empty where it is no group."""
     heads = {promise.identity.partition("/")[0] for promise in awaited if "/" in promise.identity}
     if len(heads) != 1 or any("/" not in promise.identity for promise in awaited):
@@ -55,14 +55,14 @@ def crowd_of(awaited: Sequence[Promise], around: RunSurroundings) -> str:
     return f"{len(awaited):,} of the {count_of(len(sent), 'call')} of {one_line(name)} so far ({states}){when}"
 
 
-def calls_of(awaited: Sequence[Promise], around: RunSurroundings) -> str:
+def calls_of(awaited: Sequence[PromiseRecord], around: RunSurroundings) -> str:
     """Return some calls by name, and how many more there are."""
     listed = ", ".join(f"{call_of(promise)}{stands(promise, around)}" for promise in awaited[:_NAMED])
     more = f" and {len(awaited) - _NAMED:,} more" if len(awaited) > _NAMED else ""
     return f"{count_of(len(awaited), 'call')}: {listed}{more}"
 
 
-def advice_on(run: Run, around: RunSurroundings, awaited: Sequence[Promise]) -> str:
+def advice_on(run: Run, around: RunSurroundings, awaited: Sequence[PromiseRecord]) -> str:
     """Return how what a run waits for can be looked at, or be made to happen; empty where nobody can."""
     event = next((promise for promise in awaited if promise.kind in EVENT_KINDS), None)
     if event is not None:
@@ -74,7 +74,7 @@ def advice_on(run: Run, around: RunSurroundings, awaited: Sequence[Promise]) -> 
     return f"`{around.command} explain {member}` tells what {what} waits for."
 
 
-def _publishing(run: Run, around: RunSurroundings, awaited: Promise) -> str:
+def _publishing(run: Run, around: RunSurroundings, awaited: PromiseRecord) -> str:
     told = awaited.identity.rpartition("/")[2].rpartition("#")[0] if awaited.kind == "event" else "NAME"
     (first, key), *_ = around.topics.get(awaited.identity) or [(told, "KEY")]
     name, which = shlex.quote(first), " NAME is one of those that its code waits for here." if first == "NAME" else ""
@@ -93,12 +93,12 @@ def _topic(name: str, key: str) -> str:
     return one_line(f"{name} under the key {key!r}" if key else f"{name} without a key")
 
 
-def _state_of(promise: Promise, around: RunSurroundings) -> str:
+def _state_of(promise: PromiseRecord, around: RunSurroundings) -> str:
     member = around.members.get(promise.identity)
     return (member.state or "gone") if member is not None else promise.status
 
 
-def call_of(promise: Promise) -> str:
+def call_of(promise: PromiseRecord) -> str:
     """Return a durable call, without saying ``sleep sleep#1``."""
     identity = one_line(promise.identity)
     if promise.kind in ("any", "all"):

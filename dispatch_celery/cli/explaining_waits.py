@@ -15,7 +15,7 @@ from dispatch_celery.cli.phrases import Explanation, RunSurroundings, is_under_w
 from dispatch_celery.cli.plain import one_line
 from dispatch_celery.cli.readiness import explain_timed
 from dispatch_celery.workflows.members import MEMBER_KINDS
-from dispatch_celery.workflows.model import Promise, Run, RunPhase, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunPhase, RunState
 from dispatch_celery.workflows.saga import OPEN
 
 __all__ = ["call_of", "explain_waiting", "is_undoing", "let_go_on", "limit_of", "next_undo"]
@@ -57,13 +57,13 @@ def _why_undoing_pauses(run: Run, around: RunSurroundings) -> str:
     return f"its process died (crashes: {run.crashes})" if run.crashes else "a worker gave it back"
 
 
-def next_undo(around: RunSurroundings) -> Promise | None:
+def next_undo(around: RunSurroundings) -> PromiseRecord | None:
     """Return what is undone next; the one that was given up, where there is one."""
     undos = [promise for promise in around.promises if is_undo(promise) and promise.status in OPEN]
     return next((undo for undo in undos if undo.status == "stuck"), undos[0] if undos else None)
 
 
-def _waiting_for_one(run: Run, around: RunSurroundings, opening: str, awaited: Promise) -> Explanation:
+def _waiting_for_one(run: Run, around: RunSurroundings, opening: str, awaited: PromiseRecord) -> Explanation:
     opening += f", and it waits for {call_of(awaited)}{stands(awaited, around)}{_of_group(awaited, around)}"
     if awaited.status == "retrying":
         why = one_line(around.last_errors.get(awaited.identity, ""))
@@ -75,12 +75,14 @@ def _waiting_for_one(run: Run, around: RunSurroundings, opening: str, awaited: P
     return _timed(run, around, opening, "its end" if awaited.status == "sleeping" else "its timeout", awaited)
 
 
-def _of_group(awaited: Promise, around: RunSurroundings) -> str:
+def _of_group(awaited: PromiseRecord, around: RunSurroundings) -> str:
     crowd = crowd_of((awaited,), around)
     return f", {crowd.partition(' (')[0]}" if crowd else ""
 
 
-def _waiting_for_many(run: Run, around: RunSurroundings, opening: str, awaited: tuple[Promise, ...]) -> Explanation:
+def _waiting_for_many(
+    run: Run, around: RunSurroundings, opening: str, awaited: tuple[PromiseRecord, ...]
+) -> Explanation:
     if not awaited:
         return Explanation(
             explanation=f"{opening}; what it waited for is there, and it is about to be ready.",
@@ -97,13 +99,15 @@ def _waiting_for_many(run: Run, around: RunSurroundings, opening: str, awaited: 
     )
 
 
-def _advice(run: Run, around: RunSurroundings, awaited: tuple[Promise, ...]) -> str:
+def _advice(run: Run, around: RunSurroundings, awaited: tuple[PromiseRecord, ...]) -> str:
     """Return how what a run waits for is looked at or made to happen, and how the wait is ended."""
     special = advice_on(run, around, awaited)
     return f"{special} `{around.command} runs cancel {run.id}` ends the run." if special else let_go_on(run, around)
 
 
-def _timed(run: Run, around: RunSurroundings, opening: str, what: str, awaited: Promise | None = None) -> Explanation:
+def _timed(
+    run: Run, around: RunSurroundings, opening: str, what: str, awaited: PromiseRecord | None = None
+) -> Explanation:
     """Explain a wait for a timer, and for the timeout of the whole run where that comes first."""
     due = awaited.due_at if awaited is not None else around.start_at or around.pause_until
     advice = let_go_on(run, around) if awaited is None else _advice(run, around, (awaited,))

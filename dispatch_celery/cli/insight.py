@@ -20,7 +20,7 @@ from dispatch_celery.worker.broker import wire
 from dispatch_celery.worker.checks import server_version
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.members import MEMBER_KINDS
-from dispatch_celery.workflows.model import Promise, Run, RunRef, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunRef, RunState
 
 __all__ = ["Insight"]
 
@@ -134,12 +134,12 @@ class Insight:
             deadline=deadline,
         )
 
-    def last_errors(self, run: Run, promises: Sequence[Promise]) -> dict[str, str]:
+    def last_errors(self, run: Run, promises: Sequence[PromiseRecord]) -> dict[str, str]:
         """Return, of each call that waits for its next attempt, what ended the last one."""
         again = [promise.identity for promise in promises if promise.status == "retrying" and not is_undo(promise)]
         return {entry.identity: str(entry.head.get("e", "")) for entry in self._entries(run, again)}
 
-    def members(self, run: Run, promises: Sequence[Promise]) -> dict[str, Member]:
+    def members(self, run: Run, promises: Sequence[PromiseRecord]) -> dict[str, Member]:
         """Return the jobs and child runs that a run has sent, by the identity of their call."""
         sent = [promise.identity for promise in promises if promise.kind in MEMBER_KINDS]
         ids = {entry.identity: str(entry.head["m"]) for entry in self._entries(run, sent)}
@@ -150,7 +150,7 @@ class Insight:
             for (identity, one), (state, begun) in found
         }
 
-    def topics(self, run: Run, promises: Sequence[Promise]) -> dict[str, tuple[tuple[str, str], ...]]:
+    def topics(self, run: Run, promises: Sequence[PromiseRecord]) -> dict[str, tuple[tuple[str, str], ...]]:
         """Return the names and keys that each wait for events waits at, by the identity of the wait."""
         waits = [promise.identity for promise in promises if promise.status == "awaiting"]
         return {

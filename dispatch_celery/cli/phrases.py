@@ -13,7 +13,7 @@ from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.jobs.model import Job
 from dispatch_celery.work.model import Failure
 from dispatch_celery.workflows.members import MEMBER_KINDS
-from dispatch_celery.workflows.model import Promise, Run
+from dispatch_celery.workflows.model import PromiseRecord, Run
 
 __all__ = [
     "AWAITED",
@@ -56,12 +56,12 @@ MADE_AT_ONCE: Final = frozenset({"now", "patched", "undo", "publish", "cancel"})
 """Kinds without a duration, whose values are this package's own, so that they can be shown."""
 
 
-def is_undo(promise: Promise) -> bool:
+def is_undo(promise: PromiseRecord) -> bool:
     """Return whether a line of the timeline is how something is undone."""
     return promise.kind == "undo" and promise.identity.startswith("undo:")
 
 
-def is_under_way(promise: Promise) -> bool:
+def is_under_way(promise: PromiseRecord) -> bool:
     """Return whether a call has begun and has no outcome yet; what is noted to be undone has not begun."""
     return promise.status in AWAITED or (promise.status == "open" and promise.kind in MEMBER_KINDS | GROUPS)
 
@@ -117,7 +117,7 @@ class Surroundings:
 class RunSurroundings(Surroundings):
     """What is around a run: its durable calls too, and what of it has a time."""
 
-    promises: tuple[Promise, ...] = ()
+    promises: tuple[PromiseRecord, ...] = ()
     last_errors: Mapping[str, str] = field(default_factory=dict)
     """Of each call that waits for its next attempt, what ended the last one."""
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class RunSurroundings(Surroundings):
     deadline: datetime | None = None
 
     @property
-    def open_promises(self) -> tuple[Promise, ...]:
+    def open_promises(self) -> tuple[PromiseRecord, ...]:
         """The calls under way without an outcome: what a waiting run waits for."""
         return tuple(
             promise

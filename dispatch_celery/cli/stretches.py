@@ -14,7 +14,7 @@ from typing import Final
 
 from dispatch_celery.cli.moments import span
 from dispatch_celery.cli.phrases import MADE_AT_ONCE, Member, is_under_way
-from dispatch_celery.workflows.model import Promise, Run
+from dispatch_celery.workflows.model import PromiseRecord, Run
 
 __all__ = ["Stretch", "Times"]
 
@@ -61,7 +61,7 @@ class Times:
         """All of it."""
         return Stretch(self.start, max(self.start, self.end))
 
-    def of_calls(self, promises: Sequence[Promise]) -> dict[str, Stretch]:
+    def of_calls(self, promises: Sequence[PromiseRecord]) -> dict[str, Stretch]:
         """Return when each call was under way, by identity; what is on record for later only is not there."""
         before: dict[str, datetime] = {}
         found = {}
@@ -74,7 +74,7 @@ class Times:
                 before[branch] = promise.resolved_at
         return found
 
-    def of_group(self, group: Promise, members: Sequence[Stretch]) -> Stretch | None:
+    def of_group(self, group: PromiseRecord, members: Sequence[Stretch]) -> Stretch | None:
         """Return when a group was under way: from its first member's begin on."""
         if not members:
             return None
@@ -82,7 +82,7 @@ class Times:
         ended = group.resolved_at or (self.end if is_under_way(group) else max(one.ended for one in members))
         return Stretch(first.begun, max(first.begun, ended), is_exact=first.is_exact, is_rest=group.kind in _RESTS)
 
-    def _of(self, promise: Promise, before: datetime) -> Stretch | None:
+    def _of(self, promise: PromiseRecord, before: datetime) -> Stretch | None:
         if promise.resolved_at is None and not is_under_way(promise):
             return None
         ended = promise.resolved_at or self.end

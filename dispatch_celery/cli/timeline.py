@@ -22,7 +22,7 @@ from dispatch_celery.cli.phrases import GROUPS, MADE_AT_ONCE, Member, hint_of, s
 from dispatch_celery.cli.plain import one_line, plain, printable
 from dispatch_celery.cli.stretches import Stretch, Times
 from dispatch_celery.clock import from_ms
-from dispatch_celery.workflows.model import Promise, Run, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunState
 
 __all__ = ["Timeline"]
 
@@ -55,7 +55,7 @@ class Timeline:
     """What is drawn, and how: ``width`` in cells, values only where they are asked for."""
 
     run: Run
-    promises: Sequence[Promise]
+    promises: Sequence[PromiseRecord]
     now: datetime
     width: int
     last_errors: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Timeline:
         words.truncate(self.width, overflow="crop" if self.ascii_only else "ellipsis")
         return words
 
-    def _outcome(self, promise: Promise) -> Iterator[tuple[str, str]]:
+    def _outcome(self, promise: PromiseRecord) -> Iterator[tuple[str, str]]:
         """Yield what came of a call, or what it waits for: lines and their styles."""
         failure, due = promise.failure, when(promise.due_at, self.now)
         member = self.members.get(promise.identity)
@@ -168,7 +168,7 @@ class Timeline:
         elif promise.status == "awaiting":
             yield f"waits; its timeout is due {due}" if due else "waits, with no limit", "yellow"
 
-    def _value(self, promise: Promise) -> str:
+    def _value(self, promise: PromiseRecord) -> str:
         if promise.kind == "now" and isinstance(promise.value, int) and 0 < promise.value < _YEAR_9999:
             return from_ms(promise.value).isoformat(timespec="milliseconds")
         if promise.kind in GROUPS and isinstance(promise.value, int):
@@ -202,7 +202,7 @@ def _shown(words: str) -> str:
     return printable(one_line(words, _LONGEST_NAME))
 
 
-def _state_of(member: Member, promise: Promise) -> str:
+def _state_of(member: Member, promise: PromiseRecord) -> str:
     """Return how a member stands: its own state as long as its run waits for it."""
     if promise.resolved_at is not None:
         return "null" if promise.status == "value" else promise.status

@@ -15,7 +15,7 @@ from dispatch_celery.ids import RunId
 from dispatch_celery.scope import Scope
 from dispatch_celery.work.model import Failure, WorkRef
 
-__all__ = ["ENDED", "STUCK", "TRANSITIONS", "Promise", "Run", "RunPhase", "RunRef", "RunState"]
+__all__ = ["ENDED", "STUCK", "TRANSITIONS", "PromiseRecord", "Run", "RunPhase", "RunRef", "RunState"]
 
 
 class RunState(StrEnum):
@@ -72,7 +72,7 @@ class RunRef(WorkRef):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class PromiseRecord:
     """One line of a run's timeline: a durable call, and how it stands."""
 
     identity: str
@@ -86,6 +86,10 @@ class Promise:
     worker: str
     value: Any = None
     failure: Failure | None = None
+
+
+Promise = PromiseRecord
+"""Its name before the awaitable of async workflows was called so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from dispatch_celery.store.paging import Page
 from dispatch_celery.workflows.access import RunAccess
 from dispatch_celery.workflows.ends import not_found
 from dispatch_celery.workflows.listing import RunFilter
-from dispatch_celery.workflows.model import Promise, Run, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunState
 
 __all__ = ["RunReading"]
 
@@ -38,7 +38,7 @@ class RunReading(RunAccess):
         """Return a run's state."""
         return RunState(self._found(RunId.parse(run_id)).state)
 
-    def timeline(self, run_id: RunId | str, *, previous: bool = False) -> builtins.list[Promise]:
+    def timeline(self, run_id: RunId | str, *, previous: bool = False) -> builtins.list[PromiseRecord]:
         """Return every durable call of a run: the resolved ones in the order of their outcomes, then the open ones.
 
         ``previous``: those of the generation before, which ``rewind`` or ``continue_as_new`` has set aside; of all
@@ -47,7 +47,7 @@ class RunReading(RunAccess):
         self.state(run_id)
         return self._records.timeline(RunId.parse(run_id), previous=previous)
 
-    def inspect(self, run_id: RunId | str, identity: str) -> Promise:
+    def inspect(self, run_id: RunId | str, identity: str) -> PromiseRecord:
         """Return one durable call of a run, with its value or its error in full.
 
         ``identity`` is what the timeline calls it, such as ``charge#1`` or ``undo:charge#1``.
@@ -119,11 +119,11 @@ class RunReading(RunAccess):
         """Do as ``state``, without holding the event loop."""
         return await asyncio.to_thread(self.state, run_id)
 
-    async def atimeline(self, run_id: RunId | str, *, previous: bool = False) -> builtins.list[Promise]:
+    async def atimeline(self, run_id: RunId | str, *, previous: bool = False) -> builtins.list[PromiseRecord]:
         """Do as ``timeline``, without holding the event loop."""
         return await asyncio.to_thread(self.timeline, run_id, previous=previous)
 
-    async def ainspect(self, run_id: RunId | str, identity: str) -> Promise:
+    async def ainspect(self, run_id: RunId | str, identity: str) -> PromiseRecord:
         """Do as ``inspect``, without holding the event loop."""
         return await asyncio.to_thread(self.inspect, run_id, identity)
 

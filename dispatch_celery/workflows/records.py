@@ -19,7 +19,7 @@ from dispatch_celery.work.records import decode_failure
 from dispatch_celery.workflows.failure import failure_in
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.members import MEMBER_KINDS
-from dispatch_celery.workflows.model import Promise, Run, RunPhase, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunPhase, RunState
 
 __all__ = ["RunRecords"]
 
@@ -37,7 +37,7 @@ class RunRecords:
         replies = ask_all(self._store, calls)
         return [self.of(run_id, pairs(reply)) if reply else None for run_id, reply in zip(ids, replies, strict=True)]
 
-    def timeline(self, run_id: str, *, previous: bool = False) -> list[Promise]:
+    def timeline(self, run_id: str, *, previous: bool = False) -> list[PromiseRecord]:
         """Return every promise of a run: the resolved ones in the order of their outcomes, then the open ones.
 
         ``previous``: those of its generation before, whose undos are not told.
@@ -109,13 +109,13 @@ def _taken_over(entry: Entry) -> bool:
     return isinstance(entry.head.get("g"), str)
 
 
-def _promise(entry: Entry) -> Promise:
+def _promise(entry: Entry) -> PromiseRecord:
     at = from_ms(entry.at) if entry.at else None
     value: Any = None
     if entry.status == "value" and entry.payload:
         value = json.loads(entry.payload)
     took = entry.head.get("ms")
-    return Promise(
+    return PromiseRecord(
         identity=entry.identity,
         kind=str(entry.head["k"]),
         status=entry.status,
@@ -140,13 +140,13 @@ def _failure(entry: Entry) -> Failure | None:
     return found or Failure(type=state, message=told.decode() or member_id)
 
 
-def _undo(entry: Entry) -> Promise:
+def _undo(entry: Entry) -> PromiseRecord:
     """Return how the effect of a durable call is undone; ``open`` as long as there was no reason to.
 
     Its value is the function that does it; of a child run, which undoes itself, that run's id.
     """
     at = from_ms(entry.at)
-    return Promise(
+    return PromiseRecord(
         identity=f"undo:{entry.identity}",
         kind="undo",
         status=entry.status,

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from dispatch_celery import Promise, Run, RunHandle, RunState
+from dispatch_celery import PromiseRecord, Run, RunHandle, RunState
 from dispatch_celery.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def follow(runs: Runs, ledger: Ledger, workers: list[subprocess.Popen[bytes]]) -
     return killed
 
 
-def calls_of(run: RunHandle[Ending]) -> list[Promise]:
+def calls_of(run: RunHandle[Ending]) -> list[PromiseRecord]:
     """Return the durable calls of a run."""
     from app import dispatch
 

@@ -14,7 +14,7 @@ from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.ids import RunId, WorkerId
 from dispatch_celery.scope import Scope
 from dispatch_celery.work.model import Failure
-from dispatch_celery.workflows.model import STUCK, Promise, Run, RunPhase, RunState
+from dispatch_celery.workflows.model import STUCK, PromiseRecord, Run, RunPhase, RunState
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ID = RunId.mint()
@@ -37,9 +37,9 @@ def run(state: RunState, **fields: Any) -> Run:
     return Run(id=ID, name="checkout", state=state, **{**common, **fields})
 
 
-def call(identity: str, kind: str = "step", status: str = "value", **fields: Any) -> Promise:
+def call(identity: str, kind: str = "step", status: str = "value", **fields: Any) -> PromiseRecord:
     common: dict[str, Any] = {"begun_at": None, "resolved_at": None, "due_at": None, "attempts": 0, "worker": ""}
-    return Promise(identity=identity, kind=kind, status=status, **{**common, **fields})
+    return PromiseRecord(identity=identity, kind=kind, status=status, **{**common, **fields})
 
 
 CHARGED = call("charge#1", resolved_at=ago(seconds=50))
@@ -66,7 +66,7 @@ ALONE = replace(AROUND, workers=())
 WAITING = run(RunState.WAITING, waiting_since=ago(minutes=3))
 
 
-def waits_for(*awaited: Promise, around: RunSurroundings = AROUND) -> RunSurroundings:
+def waits_for(*awaited: PromiseRecord, around: RunSurroundings = AROUND) -> RunSurroundings:
     return replace(around, promises=(CHARGED, *awaited))
 
 

@@ -13,7 +13,7 @@ from dispatch_celery.cli.timeline import Timeline
 from dispatch_celery.ids import RunId, WorkerId
 from dispatch_celery.scope import Scope
 from dispatch_celery.work.model import Failure
-from dispatch_celery.workflows.model import Promise, Run, RunState
+from dispatch_celery.workflows.model import PromiseRecord, Run, RunState
 
 START = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 WORKER = WorkerId.mint()
@@ -37,16 +37,16 @@ def run(state: RunState = RunState.WAITING, **fields: Any) -> Run:
     return Run(id=ID, name="checkout", state=state, **{**common, **fields})
 
 
-def call(identity: str, kind: str = "step", status: str = "value", **fields: Any) -> Promise:
+def call(identity: str, kind: str = "step", status: str = "value", **fields: Any) -> PromiseRecord:
     common: dict[str, Any] = {"begun_at": None, "resolved_at": None, "due_at": None, "attempts": 0, "worker": ""}
-    return Promise(identity=identity, kind=kind, status=status, **{**common, **fields})
+    return PromiseRecord(identity=identity, kind=kind, status=status, **{**common, **fields})
 
 
-def step(identity: str, begun: float, ended: float, **fields: Any) -> Promise:
+def step(identity: str, begun: float, ended: float, **fields: Any) -> PromiseRecord:
     return call(identity, begun_at=at(begun), resolved_at=at(ended), **{"attempts": 1, "worker": WORKER, **fields})
 
 
-def drawn(promises: list[Promise], *, seconds: float = 20, of: Run | None = None, **options: Any) -> list[str]:
+def drawn(promises: list[PromiseRecord], *, seconds: float = 20, of: Run | None = None, **options: Any) -> list[str]:
     width = options.pop("width", 80)
     timeline = Timeline(run=of or run(), promises=promises, now=at(seconds), width=width, **options)
     return [line.plain for line in timeline.lines()]

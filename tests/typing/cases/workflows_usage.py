@@ -13,7 +13,7 @@ from dispatch_celery import (
     Constant,
     Dispatch,
     Page,
-    Promise,
+    PromiseRecord,
     Retry,
     Run,
     RunCall,
@@ -156,7 +156,7 @@ old.start("3")  # MUST FAIL
 old.options(dely=3)  # MUST FAIL
 assert_type(dispatch.start("old", n=3), RunHandle[Any])
 assert_type(dispatch.runs.list(state="waiting"), Page[Run])
-assert_type(dispatch.runs.timeline("run_1"), list[Promise])
+assert_type(dispatch.runs.timeline("run_1"), list[PromiseRecord])
 assert_type(dispatch.runs.cancel("run_1", reason="why"), RunState)
 assert_type(dispatch.runs.cancel("run_1", discard_undo=True), RunState)
 assert_type(dispatch.runs.compensate("run_1"), RunState)
