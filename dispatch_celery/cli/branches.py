@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dispatch_celery.cli.phrases import count_of, is_undo
+from dispatch_celery.cli.phrases import count_of, group_of, is_undo, kind_of, share_of
 from dispatch_celery.workflows.model import PromiseRecord
 
 __all__ = ["Line", "arranged", "counted"]
@@ -31,15 +31,25 @@ class Line:
     members: tuple[PromiseRecord, ...] = ()
     is_counted: bool = False
 
+    @property
+    def share(self) -> str:
+        """How many of all members have ended, of a map that is not over."""
+        return share_of(self.members) if self.promise.resolved_at is None else ""
+
+    @property
+    def total(self) -> int:
+        """How many members it has, or is known to have."""
+        return next((member.total for member in self.members if member.total is not None), len(self.members))
+
 
 def arranged(promises: Sequence[PromiseRecord]) -> tuple[list[Line], list[Line]]:
     """Return the lines of what a run has done and waits for, and those of what is or was to be undone."""
     calls = [promise for promise in promises if not is_undo(promise)]
-    alone = {promise.identity: promise for promise in calls if "/" not in promise.identity}
+    alone = {promise.identity: promise for promise in calls if not group_of(promise.identity)}
     groups: dict[str, list[PromiseRecord]] = {}
     for promise in calls:
-        head, slash, _ = promise.identity.partition("/")
-        groups.setdefault(head, []).extend([promise] if slash else [])
+        group = group_of(promise.identity)
+        groups.setdefault(group or promise.identity, []).extend([promise] if group else [])
     lines: list[Line] = []
     for name, members in groups.items():
         lines += _group(alone.get(name) or _unrecorded(name), members)
@@ -67,14 +77,14 @@ def _group(promise: PromiseRecord, members: Sequence[PromiseRecord]) -> Iterator
     if is_counted:
         members = [member for member in members if member.status == "error"][:_FAILURES]
     for member in members:
-        yield Line(member, member.identity.partition("/")[2], depth=1)
+        yield Line(member, member.identity.rpartition("/")[2], depth=1)
 
 
 def _unrecorded(name: str, kind: str = "", status: str = "open") -> PromiseRecord:
     """Return the row of a group that has none of its own: it is not decided yet, or stands for several undos."""
     return PromiseRecord(
         identity=name,
-        kind=kind or name.rpartition("#")[0],
+        kind=kind or kind_of(name),
         status=status,
         begun_at=None,
         resolved_at=None,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from dispatch_celery.cli.phrases import GROUPS, RunSurroundings, count_of
+from dispatch_celery.cli.phrases import GROUPS, RunSurroundings, count_of, group_of, kind_of, share_of
 from dispatch_celery.cli.plain import one_line
 from dispatch_celery.workflows.members import MEMBER_KINDS
 from dispatch_celery.workflows.model import PromiseRecord, Run
@@ -41,17 +41,17 @@ def member_of(promises: Sequence[PromiseRecord], around: RunSurroundings) -> str
 
 def crowd_of(awaited: Sequence[PromiseRecord], around: RunSurroundings) -> str:
     """Return how many of how many members of one group are left, and how they stand; empty where it is no group."""
-    heads = {promise.identity.partition("/")[0] for promise in awaited if "/" in promise.identity}
-    if len(heads) != 1 or any("/" not in promise.identity for promise in awaited):
-        return ""
-    (name,) = heads
-    if name.rpartition("#")[0] not in GROUPS:
+    groups = {group_of(promise.identity) for promise in awaited}
+    name = min(groups)
+    if len(groups) != 1 or kind_of(name) not in GROUPS:
         return ""
     sent = [promise for promise in around.promises if promise.identity.startswith(f"{name}/")]
     found = Counter(_state_of(promise, around) for promise in awaited)
     states = ", ".join(f"{number:,} {state}" for state, number in sorted(found.items()))
     needed = len(awaited) - around.enough
     when = f"; it goes on when {needed:,} of them {'has' if needed == 1 else 'have'} ended" if around.enough else ""
+    if share := share_of(sent):
+        return f"{count_of(len(awaited), 'call')} of {one_line(name)}, which has done {share} ({states}){when}"
     return f"{len(awaited):,} of the {count_of(len(sent), 'call')} of {one_line(name)} so far ({states}){when}"
 
 

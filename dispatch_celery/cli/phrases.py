@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -27,14 +27,17 @@ __all__ = [
     "attempt_of",
     "count_of",
     "declared",
+    "group_of",
     "hint_of",
     "is_under_way",
     "is_undo",
     "kept_until",
+    "kind_of",
     "named",
     "noun_of",
     "progress_of",
     "reason_of",
+    "share_of",
     "start_worker",
     "step_of",
     "with_failure",
@@ -54,6 +57,25 @@ GROUPS: Final = frozenset({"gather", "map", "race", "first_ok"})
 
 MADE_AT_ONCE: Final = frozenset({"now", "patched", "undo", "publish", "cancel"})
 """Kinds without a duration, whose values are this package's own, so that they can be shown."""
+
+
+def kind_of(group: str) -> str:
+    """Return the kind of call that the identity of a group names."""
+    return group.rpartition("/")[2].rpartition("#")[0]
+
+
+def group_of(identity: str) -> str:
+    """Return the identity of the group that a call is a member of; empty where it is none. A task is no group."""
+    group = identity.rpartition("/")[0]
+    return "" if kind_of(group) == "task" else group
+
+
+def share_of(members: Sequence[PromiseRecord]) -> str:
+    """Return how many of a map's members have ended; empty where it is not recorded how many it has."""
+    total = next((member.total for member in members if member.total is not None), None)
+    if total is None:
+        return ""
+    return f"{sum(member.resolved_at is not None for member in members):,} of {total:,}"
 
 
 def is_undo(promise: PromiseRecord) -> bool:
@@ -222,13 +244,19 @@ def progress_of(progress: Mapping[str, Any] | None) -> str:
     if not progress:
         return ""
     total, message = progress.get("total"), one_line(str(progress.get("message") or ""))
-    share = f" of {total:g}" if isinstance(total, int | float) else ""
-    return f", which has done {progress.get('done', 0):g}{share}{f' ({message})' if message else ''}"
+    share = f" of {_number(total)}" if isinstance(total, int | float) else ""
+    return f", which has done {_number(progress.get('done', 0))}{share}{f' ({message})' if message else ''}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
 
 
 def step_of(progress: Mapping[str, Any]) -> str:
-    """Return which attempt of which step of a running run has reported, and what."""
+    """Return which attempt of which step of a running run has reported, and what; or how far its map has come."""
     identity = one_line(str(progress.get("step")))
+    if kind_of(identity) in GROUPS:
+        return f"{identity}{progress_of(progress)}"
     kind = "" if identity.startswith("undo:") else "step "
     return f"attempt {progress.get('attempt')} of {kind}{identity}{progress_of(progress)}"
 

@@ -133,6 +133,8 @@ class Timeline:
         yield _aligned((*cells, bar), widths, looks={"status": look, "": look})
         if line.is_counted:
             yield self._counted(line)
+        elif line.share:
+            yield Text(f"    {line.share} have ended", "yellow")
         for words, look in self._outcome(line.promise):
             outcome = Text("    " + printable(one_line(words, _LONGEST_VALUE)), style=look)
             outcome.truncate(self.width, overflow="crop" if self.ascii_only else "ellipsis")
@@ -140,11 +142,12 @@ class Timeline:
 
     def _counted(self, line: Line) -> Text:
         """Return the one line that stands for many members: how many stand how, and a bar of those that are over."""
-        words = Text(f"    {printable(one_line(counted(line.members), _LONGEST_VALUE))} ")
+        share = f"{line.share} have ended; " if line.share else ""
+        words = Text(f"    {share}{printable(one_line(counted(line.members), _LONGEST_VALUE))} ")
         room = min(_WIDEST_BAR, self.width - words.cell_len)
         if room >= _NARROWEST_BAR:
             solid, light = "#-" if self.ascii_only else "█░"
-            over = sum(member.resolved_at is not None for member in line.members) * room // len(line.members)
+            over = sum(member.resolved_at is not None for member in line.members) * room // line.total
             words.append(solid * over, "green").append(light * (room - over), "yellow")
         words.truncate(self.width, overflow="crop" if self.ascii_only else "ellipsis")
         return words

@@ -22,10 +22,10 @@ from dispatch_celery.workflows.driver import Driver, Promise
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.journal import rest_of
 from dispatch_celery.workflows.members import FleetCall, outcome_of
-from dispatch_celery.workflows.slice import Wait
 from dispatch_celery.workflows.steps import step_call
 from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.undo import Undo
+from dispatch_celery.workflows.waiting import Wait
 
 __all__ = ["AsyncWorkflow", "WorkflowDecorator"]
 

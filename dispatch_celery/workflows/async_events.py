@@ -15,8 +15,8 @@ from dispatch_celery.workflows.context import Workflow
 from dispatch_celery.workflows.driver import Driver, Promise
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.inbox import EventWait, Inbox
-from dispatch_celery.workflows.slice import Wait
 from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.waiting import Wait
 
 __all__ = ["AsyncEvents"]
 

@@ -20,11 +20,12 @@ from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.journal import Branch, Entry, rest_of
 from dispatch_celery.workflows.members import MEMBER_KINDS, Outcome, outcome_of
 from dispatch_celery.workflows.sending import AnyCall
-from dispatch_celery.workflows.slice import Asked, Wait
+from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import step_call
 from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.underway import UnderWay
+from dispatch_celery.workflows.waiting import Figure, Wait
 
 __all__ = ["Crowd"]
 
@@ -60,7 +61,19 @@ class Crowd:
         self.asked = engine.ask(kind, kind, b"%d" % len(calls))
         branch = Branch(f"{self.asked.identity}/", in_order=False)
         self._members = [engine.ask(*one, branch) for one in described]
+        self._steps_here = {
+            member.identity: n
+            for n, (member, call) in enumerate(zip(self._members, self._calls, strict=True))
+            if isinstance(call, StepCall)
+        }
+        if kind == "map":
+            self._tell_total()
         self._sent = 0
+        self._under_way: dict[int, Asked] = {}
+        self._ended: dict[int, Entry] = {}
+        self._firsts: dict[str, tuple[int, int]] = {}
+        self._last = (-1, -1)
+        self._is_new = True
         self._has_looked = False
 
     @classmethod
@@ -102,6 +115,7 @@ class Crowd:
     def advance(self) -> Wait | None:
         """Do what can be done now; return what is to be waited for, None once it is decided."""
         while self.asked.entry is None:
+            self._take_in()
             place = self._place()
             wait = self._send() if place is None else self._settle(place)
             if wait is not None:
@@ -110,8 +124,10 @@ class Crowd:
 
     def leave(self) -> None:
         """Begin nothing more: nobody waits for it any longer."""
-        for member in self._members:
-            self._steps.drop(member.identity)
+        if self._engine.figure is not None and self._engine.figure.identity == self.asked.identity:
+            self._engine.figure = None
+        for identity in self._steps_here:
+            self._steps.drop(identity)
 
     def all(self) -> list[Any]:
         """Return every member's value, in order; its ``Outcome`` where they are collected.
@@ -145,29 +161,27 @@ class Crowd:
 
     def _place(self) -> int | None:
         """Return the place of who decides, ``_NOBODY`` where all have ended; None as long as it is open."""
-        ends = self._ends()
-        all_ended = len(ends) == len(self._members)
+        all_ended = len(self._ended) == len(self._members)
         if not self._seeks_one:
-            failed = [(entry.seq, n) for n, entry in ends if self._fast and entry.status == "error"]
-            return min(failed)[1] if failed else _NOBODY if all_ended else None
-        good = [(entry.seq, n) for n, entry in ends if self._kind == "race" or entry.status == "value"]
-        if good:
-            return min(good)[1]
-        return max((entry.seq, n) for n, entry in ends)[1] if all_ended else None
+            failed = self._firsts.get("error") if self._fast else None
+            return failed[1] if failed else _NOBODY if all_ended else None
+        won = self._firsts.get("any" if self._kind == "race" else "value")
+        return won[1] if won else self._last[1] if all_ended else None
 
     def _settle(self, place: int) -> Wait | None:
         """Let who has lost end, and record what decided; return that steps are to end before."""
         self.leave()
         losing = self._losing_steps(place)
-        if self._steps.has({member.identity for member in self._members}) or (losing and self._steps.is_busy):
+        if self._steps.has(self._steps_here) or (losing and self._steps.is_busy):
             return Wait()
         self._engine.may_act()
-        if self._open() and self._has_steps and not self._has_looked:
+        members = [member for member in self._members if _is_open(member)]
+        if members and self._steps_here and not self._has_looked:
             # A job may have ended before the step did that seems to be the first.
-            self._has_looked = True
+            self._has_looked = self._is_new = True
             self._engine.look_again()
             return None
-        for member in self._open():
+        for member in members:
             self._engine.call_off(self._engine.entry(member))
         if losing:
             self._engine.take_back(losing)
@@ -178,33 +192,40 @@ class Crowd:
         """Return the steps that had not ended when it was decided, and can be undone."""
         if place == _NOBODY:
             return set()
-        decider = self._engine.entry(self._members[place]).seq
+        decider = self._ended[place].seq
         late = {
-            member.identity
-            for member, call in zip(self._members, self._calls, strict=True)
-            if isinstance(call, StepCall)
-            and (member.entry is None or not member.entry.is_resolved or member.entry.seq > decider)
+            identity for identity, n in self._steps_here.items() if n not in self._ended or self._ended[n].seq > decider
         }
         return {identity for identity in late if self._engine.saga.knows(identity)}
 
     # -- who is under way
 
-    @property
-    def _has_steps(self) -> bool:
-        return any(isinstance(call, StepCall) for call in self._calls)
+    def _take_in(self) -> None:
+        """Look who has ended."""
+        looked, self._is_new = range(len(self._members)) if self._is_new else list(self._under_way), False
+        for n in looked:
+            entry = self._members[n].entry
+            if entry is not None and entry.is_resolved and n not in self._ended:
+                self._ended[n] = entry
+                self._under_way.pop(n, None)
+                end = (entry.seq, n)
+                for what in ("any", "value" if entry.status == "value" else "error"):
+                    self._firsts[what] = min(end, self._firsts.get(what, end))
+                self._last = max(end, self._last)
+        if self._kind == "map":
+            self._engine.figure = Figure(self.asked.identity, len(self._ended), len(self._members))
 
     def _send(self) -> Wait | None:
         """Have as many begin as there is room for; return what is to be waited for, None where that is nothing."""
-        few = 1 if all(isinstance(call, StepCall) for call in self._calls) else max(1, self._width // 2)
-        room = self._width - len(self._unresolved(self._sent))
+        few = 1 if len(self._steps_here) == len(self._calls) else max(1, self._width // 2)
+        room = self._width - len(self._under_way)
         if self._sent < len(self._calls) and (self._sent == 0 or room >= few):
-            self._sent = min(self._sent + room, len(self._calls))
-            self._begin(self._sent)
-        if self._steps.has({member.identity for member in self._members}):
+            self._begin(range(self._sent, min(self._sent + room, len(self._calls))))
+        if self._steps.has(self._steps_here):
             return Wait()
         awaited = [
             *(Awaited(one.identity, "open", None, rest_of(self._engine.entry(one).head)) for one in self._open()),
-            *(self._steps.resting[one.identity] for one in self._members if one.identity in self._steps.resting),
+            *(self._steps.resting[one.identity] for one in self._under_way.values() if self._rests(one)),
         ]
         enough = 0 if self._sent == len(self._calls) else max(self._width - few, 0)
         if self._seeks_one:
@@ -213,30 +234,35 @@ class Crowd:
             return None
         return Wait(awaited, len(awaited) - enough, fast=self._fast and not self._seeks_one)
 
-    def _begin(self, upto: int) -> None:
+    def _begin(self, places: range) -> None:
         """Send what is for the fleet, then begin the steps here."""
-        members = list(zip(self._members[:upto], self._calls[:upto], strict=True))
-        self._engine.spawn(
-            [(one, call) for one, call in members if not isinstance(call, StepCall) and one.entry is None]
-        )
-        for one, call in members:
-            if isinstance(call, StepCall) and not (one.entry is not None and one.entry.is_resolved):
+        self._sent = places.stop
+        left = {n: self._members[n] for n in places if n not in self._ended}
+        self._under_way |= left
+        calls = [(one, self._calls[n]) for n, one in left.items()]
+        self._engine.spawn([(one, call) for one, call in calls if not isinstance(call, StepCall) and one.entry is None])
+        for one, call in calls:
+            if isinstance(call, StepCall):
                 self._steps.add(one, call)
 
     def _open(self) -> list[Asked]:
         """Return the jobs and child runs that have been sent and have not ended."""
-        return [
-            member
-            for member in self._members
-            if member.entry is not None and member.entry.head["k"] in MEMBER_KINDS and not member.entry.is_resolved
-        ]
+        return [one for one in self._under_way.values() if _is_open(one)]
 
-    def _unresolved(self, upto: int) -> list[Asked]:
-        return [one for one in self._members[:upto] if one.entry is None or not one.entry.is_resolved]
+    def _rests(self, step: Asked) -> bool:
+        return step.identity in self._steps.resting
 
-    def _ends(self) -> list[tuple[int, Entry]]:
-        found = [(n, member.entry) for n, member in enumerate(self._members)]
-        return [(n, entry) for n, entry in found if entry is not None and entry.is_resolved]
+    def _tell_total(self) -> None:
+        """Have the first promise that is recorded say how many there are: the map itself is recorded at its end."""
+        for n, member in enumerate(self._members):
+            if n == 0 or self._steps_here:
+                member.head["of"] = len(self._members)
 
     def _outcome(self, place: int) -> Outcome[Any]:
         return outcome_of(self._engine.entry(self._members[place]), self._calls[place].definition.typed.result)
+
+
+def _is_open(member: Asked) -> bool:
+    """Whether a job or child run has been sent and has not ended."""
+    entry = member.entry
+    return entry is not None and entry.head["k"] in MEMBER_KINDS and not entry.is_resolved

@@ -145,8 +145,10 @@ class HeldRuns(WorkStore):
 
     # -- the holder
 
-    def record(self, claim: RunClaim, identity: str, status: str, rest: bytes) -> tuple[str, list[Any]]:
-        """Record the outcome of a promise, or of one try of it (``retrying``)."""
+    def record(
+        self, claim: RunClaim, identity: str, status: str, rest: bytes, progress: str = ""
+    ) -> tuple[str, list[Any]]:
+        """Record the outcome of a promise, or of one try of it (``retrying``); and how far the run has come by it."""
         keys = {
             "record": self._keys.record(claim.ref.id),
             "promises": self._keys.promises(claim.ref.id),
@@ -159,6 +161,7 @@ class HeldRuns(WorkStore):
             "identity": identity,
             "status": status,
             "rest": rest,
+            "progress": progress,
         }
         reply = ask(self.port, Call.of("runs/record", keys, arguments))
         return text(reply[0]), reply[1:]
@@ -220,7 +223,13 @@ class HeldRuns(WorkStore):
         return words(ask(self.port, Call.of("runs/undo", self._undo_keys(claim.ref), arguments)))
 
     def suspend(
-        self, claim: RunClaim, awaited: Sequence[Awaited], *, enough: int | None = None, fast: bool = False
+        self,
+        claim: RunClaim,
+        awaited: Sequence[Awaited],
+        *,
+        enough: int | None = None,
+        fast: bool = False,
+        progress: str = "",
     ) -> tuple[str, list[Any]]:
         """Register what a run waits for, and let go of it, unless that is there.
 
@@ -246,6 +255,7 @@ class HeldRuns(WorkStore):
                     **self._held(claim, f"suspend {claim.revision}"),
                     "enough": max(len(awaited) - 1, 0) if enough is None else enough,
                     "fast": int(fast),
+                    "progress": progress,
                 },
                 rest=rest,
             ),

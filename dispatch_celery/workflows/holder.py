@@ -77,18 +77,25 @@ class Holder:
         """Whether the worker was asked to cancel what it executes."""
         return self._seat.cancelled()
 
-    def record(self, identity: str, status: str, head: Mapping[str, Any], payload: bytes) -> Entry:
+    def record(
+        self, identity: str, status: str, head: Mapping[str, Any], payload: bytes, *, progress: str = ""
+    ) -> Entry:
         """Record the outcome of a promise; return what is recorded of it: another one, if its time was up before.
+
+        ``progress`` is how far the run has come by it.
 
         Raises:
             Fenced: somebody else decides about this run now.
         """
         rest = rest_of(head, payload)
-        verdict, details = self.insist(lambda: self._store.record(self.claim, identity, status, rest))
+        verdict, details = self.insist(lambda: self._store.record(self.claim, identity, status, rest, progress))
         if verdict == "CONFLICT":
             return Entry.parse(identity, details[0])
         self._applied([verdict])
-        return Entry(identity, status, int(details[0]) if verdict == "DONE" else 0, 0, head, payload)
+        if verdict == "REPEATED":
+            # Its place among the outcomes decides races, and the order in which tasks hear of them.
+            return next(entry for entry in self.journal() if entry.identity == identity)
+        return Entry(identity, status, int(details[0]), 0, head, payload)
 
     def report(self, progress: str) -> Answer:
         """Record how far a step has come: a word for people, so it is sent once, whether it is answered or not."""
@@ -141,7 +148,7 @@ class Holder:
         return Entry(intent.identity, status, intent.seq, 0, head, intent.payload)
 
     def suspend(
-        self, awaited: Sequence[Awaited], *, enough: int | None = None, fast: bool = False
+        self, awaited: Sequence[Awaited], *, enough: int | None = None, fast: bool = False, progress: str = ""
     ) -> list[Entry] | None:
         """Let go of the run until some of this comes; return what is there already, and keep the run then.
 
@@ -149,7 +156,9 @@ class Holder:
             Unwound: the run was cancelled meanwhile.
             Fenced: somebody else decides about it by now.
         """
-        verdict, details = self.insist(lambda: self._store.suspend(self.claim, awaited, enough=enough, fast=fast))
+        verdict, details = self.insist(
+            lambda: self._store.suspend(self.claim, awaited, enough=enough, fast=fast, progress=progress)
+        )
         if verdict == "READY":
             self.claim.revision += 1
             return [Entry.parse(text(name), data) for name, data in zip(details[::2], details[1::2], strict=True)]

@@ -86,6 +86,8 @@ class PromiseRecord:
     worker: str
     value: Any = None
     failure: Failure | None = None
+    total: int | None = None
+    """Of a member of a map: how many members that has, where this call tells it."""
 
 
 Promise = PromiseRecord
@@ -129,7 +131,9 @@ class Run:
     forked_from: RunId | None = None
     """The run whose past it has taken over."""
     progress: Mapping[str, Any] | None = None
-    """What the step that runs last said of itself: its identity (``step``), ``attempt``, ``done total message``."""
+    """What the step that runs last said of itself: its identity (``step``), ``attempt``, ``done total message``.
+
+    While a run waits in a map, how far that has come: its identity (``step``), ``done`` of ``total`` members."""
 
     @property
     def shown(self) -> str:

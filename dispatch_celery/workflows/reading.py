@@ -29,7 +29,7 @@ class RunReading(RunAccess):
         Raises:
             RunNotFound: it never existed here, or its retention has passed.
         """
-        (run,) = self._records.runs([RunId.parse(run_id)])
+        run = self._records.run(RunId.parse(run_id))
         if run is None:
             raise not_found(run_id)
         return run

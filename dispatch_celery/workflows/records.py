@@ -37,6 +37,14 @@ class RunRecords:
         replies = ask_all(self._store, calls)
         return [self.of(run_id, pairs(reply)) if reply else None for run_id, reply in zip(ids, replies, strict=True)]
 
+    def run(self, run_id: str) -> Run | None:
+        """Return a whole record, and how far the map has come by now that it waits in."""
+        reply, open_now = ask_all(
+            self._store,
+            [Call.command("HGETALL", self._keys.record(run_id)), Call.command("SCARD", self._keys.waits(run_id))],
+        )
+        return self.of(run_id, pairs(reply), int(open_now)) if reply else None
+
     def timeline(self, run_id: str, *, previous: bool = False) -> list[PromiseRecord]:
         """Return every promise of a run: the resolved ones in the order of their outcomes, then the open ones.
 
@@ -64,8 +72,8 @@ class RunRecords:
         return [str(entry.head["m"]) for entry in sorted(found, key=lambda entry: int(entry.head["o"]))]
 
     @staticmethod
-    def of(run_id: str, fields: Mapping[str, bytes]) -> Run:
-        """Return the record that stored fields make."""
+    def of(run_id: str, fields: Mapping[str, bytes], open_now: int | None = None) -> Run:
+        """Return the record that stored fields make; ``open_now`` is how many promises it still waits for."""
         spec = json.loads(fields.get("spec") or b"{}")
         queue, _, priority = text(fields.get("lane")).rpartition(":")
 
@@ -96,12 +104,23 @@ class RunRecords:
             result=json.loads(fields["result"]) if "result" in fields else None,
             token=int(fields.get("token_number", 0)),
             phase=RunPhase.UNDOING if "undoing" in fields else RunPhase.FORWARD,
-            progress=json.loads(fields["progress"]) if "progress" in fields else None,
+            progress=_progress(fields, state, open_now),
             status=text(fields.get("status")),
             generation=int(fields.get("generation", 0)),
             forked_from=RunId(spec["forked_from"]) if "forked_from" in spec else None,
             parent=RunId(spec["parent"]["id"]) if spec.get("parent") else None,
         )
+
+
+def _progress(fields: Mapping[str, bytes], state: RunState, open_now: int | None) -> dict[str, Any] | None:
+    """Return what a step has said of itself, or how far a map has come: as it went to rest, and who has ended since."""
+    if "progress" not in fields:
+        return None
+    progress: dict[str, Any] = json.loads(fields["progress"])
+    awaited = progress.pop("awaited", None)
+    if awaited is not None and state == RunState.WAITING and open_now is not None:
+        progress["done"] += awaited - open_now
+    return progress
 
 
 def _taken_over(entry: Entry) -> bool:
@@ -126,6 +145,7 @@ def _promise(entry: Entry) -> PromiseRecord:
         worker=str(entry.head.get("w", "")),
         value=value,
         failure=_failure(entry),
+        total=int(entry.head["of"]) if "of" in entry.head else None,
     )
 
 

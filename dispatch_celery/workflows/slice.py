@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NoReturn
 
@@ -27,8 +26,9 @@ from dispatch_celery.workflows.saga import Saga
 from dispatch_celery.workflows.steps import Runner, step_here
 from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.topics import Topics
+from dispatch_celery.workflows.waiting import Figure, Wait
 
-__all__ = ["Asked", "ServerClock", "Slice", "Wait"]
+__all__ = ["Asked", "ServerClock", "Slice"]
 
 
 logger = logging.getLogger(__name__)
@@ -46,18 +46,6 @@ class Asked:
     def entry(self) -> Entry | None:
         """What is recorded of it; None where nothing is."""
         return self._journal.get(self.identity)
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What a call rests for: so many of these promises, or the first that fails where it is ``fast``.
-
-    Of nothing: steps under way here come first.
-    """
-
-    awaited: Sequence[Awaited] = ()
-    need: int = 1
-    fast: bool = False
 
 
 class ServerClock:
@@ -117,8 +105,11 @@ class Slice:
         self._awaited: Sequence[Awaited] = ()
         self._enough: int | None = None
         self._fast = False
+        self._progress = ""
         self._step = ""
         self._told = ""
+        self.figure: Figure | None = None
+        """How far the map has come that is under way."""
 
     # -- durable calls
 
@@ -254,6 +245,7 @@ class Slice:
     def begin(self) -> None:
         """Be ready for the function to run from the top."""
         self.root, self._left, self._awaited = Branch(in_order=not self._on_loop), None, ()
+        self.figure, self._progress = None, ""
         self._closed = False
         self.branch = self._root
         self.journal.begin()
@@ -267,7 +259,7 @@ class Slice:
             Unwound: the run was cancelled meanwhile.
             Fenced: somebody else decides about it by now.
         """
-        there = self.holder.suspend(self._awaited, enough=self._enough, fast=self._fast)
+        there = self.holder.suspend(self._awaited, enough=self._enough, fast=self._fast, progress=self._progress)
         if there is not None and self._on_loop:
             # What else has been resolved meanwhile is to be seen as well: the order of delivery depends on it.
             self.look_again()
@@ -295,6 +287,9 @@ class Slice:
         """Let the run rest until one of these has what it lacks; it may be woken before."""
         awaited = [one for wait in waits for one in wait.awaited]
         need = min(wait.need for wait in waits)
+        self._progress = (
+            "" if self.figure is None else self.figure.dump(awaited=len(awaited) if len(waits) == 1 else None)
+        )
         self._suspend(awaited, enough=len(awaited) - need, fast=any(wait.fast for wait in waits))
 
     @property
@@ -332,12 +327,18 @@ class Slice:
         if self._on_loop:
             head = {**head, "v": self._seen}
         try:
-            entry = self.holder.record(identity, status, head, payload)
+            entry = self.holder.record(identity, status, head, payload, progress=self._progress_with(identity))
         except Fenced as fenced:
             self._left = fenced
             raise
         self.journal.keep(entry)
         return entry
+
+    def _progress_with(self, identity: str) -> str:
+        """Return how far the map has come of which this is one more member; empty where it is none."""
+        if self.figure is None or not identity.startswith(f"{self.figure.identity}/"):
+            return ""
+        return self.figure.dump(more=1)
 
     def _suspend(self, awaited: Sequence[Awaited], *, enough: int | None = None, fast: bool = False) -> None:
         """Unwind the function; what it waits for is registered when it has left (``rest``)."""

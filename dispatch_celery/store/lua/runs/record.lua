@@ -1,7 +1,7 @@
 -- PURPOSE  Records the outcome of a promise that the run's holder resolved itself: a step, a time, a random number.
 -- KEYS     record promises due timers journal
--- ARGV     now journal id token revision op identity status rest
---          status: value, error or retrying; rest: what only Python reads.
+-- ARGV     now journal id token revision op identity status rest progress
+--          status: value, error or retrying; rest: what only Python reads; progress: how far the run has come, or empty.
 -- RETURNS  DONE seq now | REPEATED state | CONFLICT entry (it was resolved by its due time, say) | FENCED state
 -- ERRORS   none
 -- TRANSITIONS none
@@ -14,6 +14,7 @@ local before = redis.call('HGET', K.promises, A.identity)
 local word = before and string.match(before, '^%a+')
 if before and word ~= 'retrying' and word ~= 'awaiting' then return {'CONFLICT', before} end
 redis.call('HDEL', K.record, 'crashes', 'progress')
+if A.progress ~= '' then redis.call('HSET', K.record, 'progress', A.progress) end
 local seq = redis.call('HINCRBY', K.record, 'seq', 1)
 redis.call('HSET', K.promises, A.identity, entry(A.status, seq, now, A.rest))
 redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)

@@ -1,7 +1,8 @@
 -- PURPOSE  Registers what a run waits for, and lets its worker go, unless some of it is there already.
 -- KEYS     record from_state from_name to_state to_name held promises waits due timers journal
--- ARGV     now journal id token revision op enough fast *awaited
---          enough: it is woken when so few are left; fast: 1 to wake it at the first that failed, too.
+-- ARGV     now journal id token revision op enough fast progress *awaited
+--          enough: it is woken when so few are left; fast: 1 to wake it at the first that failed, too; progress: how
+--          far it has come, or empty.
 --          awaited: identity, status (sleeping, awaiting, retrying or open), delay in ms or empty, rest; in turn.
 -- RETURNS  DONE | REPEATED state | READY identity entry ... (or nothing: it is to look again) | CANCELLING reason | FENCED state
 -- ERRORS   none
@@ -46,6 +47,7 @@ if seen[4] or #open <= tonumber(A.enough) or (failed and A.fast == '1') then
 end
 redis.call('HDEL', K.held, A.id)
 redis.call('HDEL', K.record, 'token', 'holder', 'pid', 'op', 'progress')
+if A.progress ~= '' then redis.call('HSET', K.record, 'progress', A.progress) end
 for _, identity in ipairs(open) do redis.call('SADD', K.waits, identity) end
 move(A.id, 'waiting', seen[1], 'revision', tonumber(A.revision) + 1,
   'closed', A.token .. ' ' .. A.op, 'waiting_since', now, 'enough', A.enough, 'fast', A.fast)
