@@ -201,10 +201,19 @@ def _taken_over(run_id: RunId, entry: Entry) -> Entry:
 
 
 def _refuse_undone(kept: Sequence[Entry], undos: Sequence[Entry], what: str) -> None:
-    """Refuse to go on from effects that are undone, but for those that the code undid itself, by ``compensate``."""
+    """Refuse to go on from effects that are undone, but for those that the code undid itself.
+
+    It does so by ``compensate``, and with the steps that have lost a race, before that is decided.
+    """
     meant = max((entry.at for entry in kept if entry.head["k"] == "compensate"), default=0)
-    names = {entry.identity for entry in kept}
-    undone = [undo for undo in undos if undo.identity in names and undo.status in _UNDONE and undo.at > meant]
+    names = {entry.identity: entry.at for entry in kept}
+    undone = [
+        undo
+        for undo in undos
+        if undo.identity in names
+        and undo.status in _UNDONE
+        and undo.at > max(meant, names.get(undo.identity.rpartition("/")[0], 0))
+    ]
     if undone:
         first = min(undone, key=lambda undo: undo.seq).identity
         raise StateConflict(
