@@ -29,7 +29,7 @@ from dispatch_celery.cluster.model import WorkerState
 from dispatch_celery.cluster.service import WorkerService
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import redact_url
-from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.errors import ConfigurationError, StoreUnavailable
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.embedded import EmbeddedServer
 from dispatch_celery.store.keys import Keys
@@ -39,6 +39,7 @@ from dispatch_celery.worker.task import JobTask
 __all__ = ["dev"]
 
 _READY_LIMIT: Final = 60.0
+_PORTS: Final = range(1, 65_536)
 _BROKER_VARIABLES: Final = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 
 
@@ -48,6 +49,8 @@ class Stage:
 
     app: str
     url: str
+    own: bool
+    """Whether its server is started here."""
     environment: Mapping[str, str]
     data: Path
 
@@ -72,7 +75,8 @@ def dev(
 ) -> None:
     """Run a server and a worker in this terminal; with `-- CMD`, run CMD beside them and leave with its exit code.
 
-    The server is a Valkey or Redis of its own, with its files under .dispatch/, so jobs are kept until the next time.
+    The server is a Valkey or Redis of its own, with its files under .dispatch/, so jobs are kept until the next time,
+    and on the same port as the last time where that is free.
     Worker and CMD get its URL as DISPATCH_REDIS_URL and as CELERY_BROKER_URL, which Celery prefers to the app's own
     broker. If DISPATCH_REDIS_URL is set already, that server is used, and CELERY_BROKER_URL is kept where it is set.
     Ctrl-C stops everything; a second one, by force.
@@ -85,14 +89,19 @@ def dev(
     stream = sys.stderr if command else sys.stdout
     crew = Crew(stream, colour=False if context.obj.no_color else None)
     with _server(port, data) as (url, own):
-        stage = Stage(app=app, url=url, environment=_environment(url, own=own), data=data)
+        stage = Stage(app=app, url=url, own=own, environment=_environment(url, own=own), data=data)
         crew.say(f"the server is {redact_url(url)}{f', its files are in {data}' if own else ' (DISPATCH_REDIS_URL)'}")
-        if own and not command:
-            crew.say(f"for another terminal: export DISPATCH_REDIS_URL={url} CELERY_BROKER_URL={url}")
         grace = dispatch.settings.shutdown_grace / 1000 + 10
         with crew.on_watch():
             try:
                 code = _perform(crew, stage, dispatch, command, flower=flower, **options)
+            except StoreUnavailable as error:
+                if own:
+                    raise
+                raise ConfigurationError(
+                    f"{error}. DISPATCH_REDIS_URL is set in this shell: start that server, or"
+                    " `unset DISPATCH_REDIS_URL CELERY_BROKER_URL`, and dev starts one of its own"
+                ) from error
             finally:
                 crew.say("stopping; once more stops by force")
                 crew.stop(grace)
@@ -109,8 +118,22 @@ def _server(port: int | None, data: Path) -> Iterator[tuple[str, bool]]:
     if chosen:
         yield chosen, False
         return
-    with EmbeddedServer(data_dir=data.resolve(), port=port) as server:
+    last = data / "port"
+    with EmbeddedServer(data_dir=data.resolve(), port=port or _free_again(last)) as server:
+        last.write_text(f"{server.port}\n")
         yield server.url, True
+
+
+def _free_again(last: Path) -> int | None:
+    """Return the port of the last time, so that what other terminals were told stays true; None if it is taken."""
+    try:
+        port = int(last.read_text())
+        if port not in _PORTS:
+            return None
+        with socket.create_server(("127.0.0.1", port)):
+            return port
+    except (OSError, ValueError):
+        return None
 
 
 def _environment(url: str, *, own: bool) -> dict[str, str]:
@@ -141,6 +164,8 @@ def _perform(
         return _left(crew, early)
     crew.say("the worker is ready")
     if not command:
+        if stage.own:
+            crew.say(f"for another terminal: export DISPATCH_REDIS_URL={stage.url} CELERY_BROKER_URL={stage.url}")
         return _attend(crew)
     try:
         foreground = crew.run("command", command, stage.environment)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 import click
 
-from dispatch_celery.cli.filters import given, paging, scope_of, tenant
+from dispatch_celery.cli.filters import given, paging, scope_of, tenant, within
 from dispatch_celery.cli.jobs import print_page, print_values
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.output import Columns, Output, text_column
@@ -47,34 +47,34 @@ def publish_event(
 
     The payload is not checked here: a run that waits for another type is told so, and the event stays for others.
     """
-    with _within(scope_app, scope_org):
+    with restored(scope_of(scope_app, scope_org) or Scope()):
         event_id = session.dispatch.events.publish(name, payload, key=key)
     under = "without a key" if key is None else f"under the key {key!r}"
     print_published(session.output, event_id, f"runs that wait for {name!r} {under} go on")
 
 
 @events.command("list")
-@click.option("--name", help="Only of this name, without a key unless --key names one.")
-@click.option("--key", help="Only under this key; with --name.")
+@click.option("--name", help="The event's name.")
+@click.option("--key", help="The key; with --name, in the tenant that --scope-app and --scope-org name, or in none.")
 @tenant
+@within("Published")
 @paging
 @with_session
 def list_events(
     session: Session,
     /,
     *,
-    name: str | None,
-    key: str | None,
     scope_app: str | None,
     scope_org: str | None,
+    after: datetime | None,
+    before: datetime | None,
     limit: int,
     cursor: str | None,
+    **filters: str | None,
 ) -> None:
-    """List events, the newest first: all of them, or those of one name and key in a tenant."""
-    if name is None and (key, scope_app, scope_org) != (None, None, None):
-        raise click.UsageError("--key, --scope-app and --scope-org choose among the events of one name: give --name")
-    with _within(scope_app, scope_org):
-        page = session.dispatch.events.list(limit=limit, cursor=cursor, **given(name=name, key=key))
+    """List events, the newest first."""
+    chosen = given(scope=scope_of(scope_app, scope_org), published_after=after, published_before=before, **filters)
+    page = session.dispatch.events.list(limit=limit, cursor=cursor, **chosen)
     columns: Columns = ["id", text_column("name"), text_column("key"), "scope", "published (UTC)"]
     rows = [(one.id, one.name, one.key, one.scope.path, stamp(one.published_at)) for one in page]
     print_page(session.output, page, columns, rows, without=_SECRET)
@@ -108,7 +108,3 @@ def print_published(output: Output, event_id: EventId, words: str) -> None:
         output.document({"id": event_id})
     else:
         output.line(f"{event_id} is published: {words}")
-
-
-def _within(app: str | None, org: str | None) -> AbstractContextManager[Scope]:
-    return restored(scope_of(app, org) or Scope())

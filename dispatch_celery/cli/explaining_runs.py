@@ -6,46 +6,72 @@ worker knows, so of a running one the last recorded call is told.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from dispatch_celery.cli.explaining_waits import call_of, explain_waiting, is_undoing, let_go_on, limit_of, next_undo
-from dispatch_celery.cli.moments import span
+from dispatch_celery.cli.explaining_ends import explain_cancelled, explain_completed, explain_failed, reason_given
+from dispatch_celery.cli.explaining_parked import explain_parked
+from dispatch_celery.cli.explaining_waits import (
+    call_of,
+    explain_waiting,
+    is_undoing,
+    let_go_on,
+    limit_of,
+    next_undo,
+    recorded,
+)
 from dispatch_celery.cli.phrases import (
     Explanation,
     RunSurroundings,
     count_of,
-    declared,
-    hint_of,
     is_undo,
-    kept_until,
     named,
     start_worker,
     step_of,
-    with_failure,
 )
 from dispatch_celery.cli.plain import one_line
 from dispatch_celery.cli.readiness import explain_pending, holder_of
-from dispatch_celery.workflows.model import ENDED, STUCK, Run, RunState
+from dispatch_celery.workflows.model import ENDED, Run, RunState
 
 __all__ = ["explain_run"]
 
-_LONGEST_LINE: Final = 2_000
-_TIME_IS_UP: Final = "timeout"
+_NEAR: Final = 0.8
+"""The part of the durable calls a run may record, from which on that is told."""
 
 
 def explain_run(run: Run, around: RunSurroundings) -> Explanation:
     """Explain a run in the state it was read in."""
     found = _STATES[run.state](run, around)
+    more = [sentence for sentence in (_compensating(run, around), *_about(run, around)) if sentence]
+    return replace(found, explanation=" ".join([found.explanation, *more])) if more else found
+
+
+def _compensating(run: Run, around: RunSurroundings) -> str:
+    """Return how far a run is that undoes what it has done."""
     if not is_undoing(run) or run.state in (*ENDED, RunState.PARKED):
-        return found
+        return ""
     undos = [promise for promise in around.promises if is_undo(promise)]
     done, undo = sum(promise.resolved_at is not None for promise in undos), next_undo(around)
     following = f", next is {call_of(undo)}" if undo is not None else ""
-    says = f"{found.explanation} It is compensating: {done} of {len(undos)} undos are over{following}."
-    return replace(found, explanation=says)
+    return f"It is compensating: {done} of {len(undos)} undos are over{following}."
+
+
+def _about(run: Run, around: RunSurroundings) -> tuple[str, ...]:
+    """Return what else is to be known of a run, one sentence each: what it says, where it comes from, its limit."""
+    if run.state == RunState.COMPLETED:
+        return ()
+    calls = sum(not is_undo(promise) for promise in around.promises)
+    near = run.state not in ENDED and around.max_promises and calls >= _NEAR * around.max_promises
+    return (
+        f"Its {'last ' if run.state in ENDED else ''}status: {one_line(run.status)}." if run.status else "",
+        f"It is a child of {run.parent}." if run.parent else "",
+        f"It was forked from {run.forked_from}, whose effects it does not undo." if run.forked_from else "",
+        f"It has recorded {calls:,} of {around.max_promises:,} durable calls, and fails after them; a run that goes on"
+        " for ever begins anew with wf.continue_as_new."
+        if near
+        else "",
+    )
 
 
 def _pending(run: Run, around: RunSurroundings) -> Explanation:
@@ -88,7 +114,7 @@ def _place(run: Run, around: RunSurroundings) -> str:
     if last is None:
         return "its first call, which is recorded when it ends"
     return (
-        f"the call after {call_of(last)}, the last of {count_of(_recorded(around), 'recorded call')},"
+        f"the call after {call_of(last)}, the last of {count_of(recorded(around), 'recorded call')},"
         f" which ended {around.ago(last.resolved_at)}"
     )
 
@@ -102,112 +128,18 @@ def _with_cancel(run: Run, around: RunSurroundings, found: Explanation) -> Expla
         advice = "Nothing to do: its worker interrupts it, and ends its process if it does not obey."
     return replace(
         found,
-        explanation=f"{found.explanation} Its cancellation was requested: {_reason(run)}.",
+        explanation=f"{found.explanation} Its cancellation was requested: {reason_given(run)}.",
         advice=advice,
         next_at=around.now,
     )
-
-
-def _parked(run: Run, around: RunSurroundings) -> Explanation:
-    since = f" since {around.ago(around.parked_at)}" if around.parked_at else ""
-    command, then = around.command, f"`{around.command} runs resume {run.id}` replays it"
-    who = "Nobody holds it, and only a person lets it go on"
-    why, advice = one_line(run.reason), f"Mend the cause, then {then}; `{command} runs cancel {run.id}` ends it."
-    if run.reason == "unknown":
-        why, who = f"no live worker has known {declared(run)} for too long", "Nobody holds it"
-        advice = (
-            f"Deploy a worker that declares {declared(run)}: the run goes on by itself;"
-            f" `{command} runs cancel {run.id}` ends it."
-        )
-    elif run.reason == "its code has changed":
-        advice = (
-            f"Put the old code back, or guard the change with wf.patched, and deploy it; then {then},"
-            f" and `{command} runs cancel {run.id}` ends it."
-        )
-    elif run.reason == STUCK:
-        why, advice = _stuck(run, around)
-    elif run.reason == "it kills its processes":
-        advice = (
-            f"Look for memory, segmentation faults and sys.exit in what it calls next; when that is mended, {then},"
-            f" and `{command} runs cancel {run.id}` ends it."
-        )
-    return Explanation(
-        explanation=f"{named(run)} is parked{since}: {why}. {who}.",
-        advice=advice,
-        detail="\n".join(_cut(line) for line in run.detail.splitlines()),
-        since=around.parked_at,
-    )
-
-
-def _stuck(run: Run, around: RunSurroundings) -> tuple[str, str]:
-    """Return which undo was given up and why, and the three ways on."""
-    command, undo = around.command, next_undo(around)
-    why, identity = one_line(run.reason), "IDENTITY"
-    if undo is not None:
-        identity = shlex.quote(undo.identity.removeprefix("undo:"))
-        left = sum(is_undo(promise) and promise.resolved_at is None for promise in around.promises) - 1
-        tries = f" after {count_of(undo.attempts, 'attempt')}" if undo.attempts else ""
-        more = f"; {count_of(left, 'other')} wait{'s' if left == 1 else ''} behind it" if left else ""
-        why = f"{why}: {call_of(undo)}{tries}{with_failure(undo.failure)}{more}"
-    return why, (
-        f"Mend what it says, then `{command} runs retry-undo {run.id}` tries that undo again, with new attempts;"
-        f" or do it by hand, and `{command} runs skip-undo {run.id} {identity}` goes on with the next;"
-        f" or `{command} runs cancel {run.id} --discard-undo` leaves the effects as they are, and ends the run."
-    )
-
-
-def _completed(run: Run, around: RunSurroundings) -> Explanation:
-    took = f" in {span(run.finished_at - run.started_at)}" if run.finished_at and run.started_at else ""
-    calls = count_of(_recorded(around), "recorded call")
-    return Explanation(
-        explanation=f"{named(run)} completed {around.ago(run.finished_at)}{took}, with {calls}."
-        f" Its result is {hint_of(run.result)}{kept_until(around)}.",
-        advice=f"Nothing to do; `{around.command} runs get {run.id} --result` shows the result.",
-        since=run.finished_at,
-        next_at=around.kept_until,
-        worker=run.worker,
-    )
-
-
-def _failed(run: Run, around: RunSurroundings) -> Explanation:
-    says = f"{named(run)} failed {around.ago(run.finished_at)}{with_failure(run.failure)}"
-    return Explanation(
-        explanation=f"{says}{kept_until(around)}.",
-        advice=f"See `{around.command} runs get {run.id}` for the traceback and"
-        f" `{around.command} runs timeline {run.id}` for what it had done; mend the cause, and start another run.",
-        since=run.finished_at,
-        next_at=around.kept_until,
-        worker=run.worker,
-    )
-
-
-def _cancelled(run: Run, around: RunSurroundings) -> Explanation:
-    return Explanation(
-        explanation=f"{named(run)} was cancelled {around.ago(run.finished_at)}: {_reason(run)}{kept_until(around)}.",
-        advice=f"Nothing to do; `{around.command} runs timeline {run.id}` shows what it had done.",
-        since=run.finished_at,
-        next_at=around.kept_until,
-    )
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
-
-
-def _reason(run: Run) -> str:
-    return "the time it was given is up" if run.reason == _TIME_IS_UP else one_line(run.reason)
-
-
-def _recorded(around: RunSurroundings) -> int:
-    return sum(promise.resolved_at is not None for promise in around.promises)
 
 
 _STATES: Final[Mapping[RunState, Callable[[Run, RunSurroundings], Explanation]]] = {
     RunState.PENDING: _pending,
     RunState.RUNNING: _running,
     RunState.WAITING: explain_waiting,
-    RunState.PARKED: _parked,
-    RunState.COMPLETED: _completed,
-    RunState.FAILED: _failed,
-    RunState.CANCELLED: _cancelled,
+    RunState.PARKED: explain_parked,
+    RunState.COMPLETED: explain_completed,
+    RunState.FAILED: explain_failed,
+    RunState.CANCELLED: explain_cancelled,
 }

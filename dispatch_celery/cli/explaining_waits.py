@@ -18,7 +18,7 @@ from dispatch_celery.workflows.members import MEMBER_KINDS
 from dispatch_celery.workflows.model import PromiseRecord, Run, RunPhase, RunState
 from dispatch_celery.workflows.saga import OPEN
 
-__all__ = ["call_of", "explain_waiting", "is_undoing", "let_go_on", "limit_of", "next_undo"]
+__all__ = ["call_of", "explain_waiting", "is_undoing", "let_go_on", "limit_of", "next_undo", "recorded"]
 
 
 def explain_waiting(run: Run, around: RunSurroundings) -> Explanation:
@@ -133,3 +133,8 @@ def let_go_on(run: Run, around: RunSurroundings) -> str:
 def is_undoing(run: Run) -> bool:
     """Return whether a run has turned back."""
     return run.phase == RunPhase.UNDOING
+
+
+def recorded(around: RunSurroundings) -> int:
+    """Return how many calls of a run have an outcome."""
+    return sum(promise.resolved_at is not None and not is_undo(promise) for promise in around.promises)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -11,17 +12,21 @@ import click
 from dispatch_celery.cli.moments import moment
 from dispatch_celery.scope import Scope
 
-__all__ = ["dead_letter_filters", "given", "job_filters", "paging", "scope_of", "tenant"]
+__all__ = [
+    "asked_for",
+    "dead_letter_filters",
+    "given",
+    "job_filters",
+    "paging",
+    "run_filters",
+    "scope_of",
+    "tenant",
+    "within",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_WHAT = (
-    click.option("--name", help="The job's name."),
-    click.option("--queue", help="The queue."),
-    click.option("--scope-app", help="The tenant's application; with --scope-org, a tenant is matched as a whole."),
-    click.option("--scope-org", help="The tenant's organisation."),
-    click.option("--error", help="Text in the error's type or message, in any case."),
-)
+_ERROR = "the error's type or message"
 _PAGING = (
     click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Records on a page."),
     click.option("--cursor", help="Where to go on: what the page before printed."),
@@ -30,6 +35,16 @@ _PAGING = (
 
 def _all(options: tuple[Callable[[F], F], ...], command: F) -> F:
     return reduce(lambda found, option: option(found), reversed(options), command)
+
+
+def _what(of: str, error: str) -> tuple[Callable[[F], F], ...]:
+    return (
+        click.option("--name", help=f"The {of}'s name."),
+        click.option("--queue", help="The queue."),
+        click.option("--scope-app", help="The tenant's application; with --scope-org, a tenant is matched as a whole."),
+        click.option("--scope-org", help="The tenant's organisation."),
+        click.option("--error", help=f"Text in {error}, in any case."),
+    )
 
 
 def _times(what: str) -> tuple[Callable[[F], F], ...]:
@@ -54,7 +69,18 @@ def tenant(command: F) -> F:
 
 def job_filters(command: F) -> F:
     """Add what chooses jobs."""
-    return _all((*_WHAT, *_times("Enqueued")), command)
+    return _all((*_what("job", _ERROR), *_times("Enqueued")), command)
+
+
+def run_filters(command: F) -> F:
+    """Add what chooses runs."""
+    error = f"{_ERROR}, or in why it is parked or was cancelled"
+    return _all((*_what("workflow", error), *_times("Created")), command)
+
+
+def within(what: str) -> Callable[[F], F]:
+    """Add ``--after`` and ``--before``, for what has a moment."""
+    return lambda command: _all(_times(what), command)
 
 
 def dead_letter_filters(command: F) -> F:
@@ -62,12 +88,24 @@ def dead_letter_filters(command: F) -> F:
     kind = click.option("--kind", type=click.Choice(["job", "message"]), help="Failed jobs, or raw messages.")
     reason = click.option("--reason", help="The whole reason, such as 'attempts used up'.")
     replayed = click.option("--replayed/--not-replayed", default=None, help="Whether it was replayed.")
-    return _all((kind, reason, replayed, *_WHAT, *_times("Died")), command)
+    return _all((kind, reason, replayed, *_what("job", _ERROR), *_times("Died")), command)
 
 
 def scope_of(app: str | None, org: str | None) -> Scope | None:
     """Return the tenant that was asked for; None where none was."""
     return None if app is None and org is None else Scope(app_id=app or "", org_id=org or "")
+
+
+def asked_for(
+    *,
+    scope_app: str | None,
+    scope_org: str | None,
+    after: datetime | None,
+    before: datetime | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the filters of a list of jobs or runs that were given, as the services name them."""
+    return given(scope=scope_of(scope_app, scope_org), created_after=after, created_before=before, **others)
 
 
 def given(**filters: Any) -> dict[str, Any]:

@@ -132,17 +132,19 @@ class Insight:
             start_at=start_at,
             pause_until=pause_until,
             deadline=deadline,
+            max_promises=settings.max_promises,
         )
 
-    def last_errors(self, run: Run, promises: Sequence[PromiseRecord]) -> dict[str, str]:
+    def last_errors(self, run: Run, promises: Sequence[PromiseRecord], *, previous: bool = False) -> dict[str, str]:
         """Return, of each call that waits for its next attempt, what ended the last one."""
         again = [promise.identity for promise in promises if promise.status == "retrying" and not is_undo(promise)]
-        return {entry.identity: str(entry.head.get("e", "")) for entry in self._entries(run, again)}
+        found = self._entries(run, again, previous=previous)
+        return {entry.identity: str(entry.head.get("e", "")) for entry in found}
 
-    def members(self, run: Run, promises: Sequence[PromiseRecord]) -> dict[str, Member]:
+    def members(self, run: Run, promises: Sequence[PromiseRecord], *, previous: bool = False) -> dict[str, Member]:
         """Return the jobs and child runs that a run has sent, by the identity of their call."""
         sent = [promise.identity for promise in promises if promise.kind in MEMBER_KINDS]
-        ids = {entry.identity: str(entry.head["m"]) for entry in self._entries(run, sent)}
+        ids = {entry.identity: str(entry.head["m"]) for entry in self._entries(run, sent, previous=previous)}
         calls = [Call.command("HMGET", self._keys.record(one), *_MEMBER_FIELDS) for one in ids.values()]
         found = zip(ids.items(), ask_all(self._store, calls) if calls else (), strict=True)
         return {
@@ -158,11 +160,12 @@ class Insight:
             for entry in self._entries(run, waits)
         }
 
-    def _entries(self, run: Run, identities: Sequence[str]) -> list[Entry]:
+    def _entries(self, run: Run, identities: Sequence[str], *, previous: bool = False) -> list[Entry]:
         """Return what is stored of some durable calls; without those that are gone by now."""
         if not identities:
             return []
-        stored = ask(self._store, Call.command("HMGET", self._keys.promises(run.id), *identities))
+        journal = self._keys.aside(run.id) if previous else self._keys.promises(run.id)
+        stored = ask(self._store, Call.command("HMGET", journal, *identities))
         return [Entry.parse(name, data) for name, data in zip(identities, stored, strict=True) if data is not None]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dispatch_celery.cli.filters import given, job_filters, paging, scope_of
+from dispatch_celery.cli.filters import asked_for, job_filters, paging
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.output import Columns, Output, number_column, text_column
 from dispatch_celery.cli.plain import one_line, plain
@@ -34,32 +34,9 @@ def jobs() -> None:
 @job_filters
 @paging
 @with_session
-def list_jobs(
-    session: Session,
-    /,
-    *,
-    state: str | None,
-    name: str | None,
-    queue: str | None,
-    scope_app: str | None,
-    scope_org: str | None,
-    error: str | None,
-    after: datetime | None,
-    before: datetime | None,
-    limit: int,
-    cursor: str | None,
-) -> None:
+def list_jobs(session: Session, /, *, limit: int, cursor: str | None, **filters: Any) -> None:
     """List jobs, the newest first."""
-    filters = given(
-        state=state,
-        name=name,
-        queue=queue,
-        scope=scope_of(scope_app, scope_org),
-        error=error,
-        created_after=after,
-        created_before=before,
-    )
-    page = session.dispatch.jobs.list(limit=limit, cursor=cursor, **filters)
+    page = session.dispatch.jobs.list(limit=limit, cursor=cursor, **asked_for(**filters))
     columns: Columns = [
         "id",
         "name",

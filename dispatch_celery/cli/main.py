@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -23,6 +24,10 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "stats": "dispatch_celery.cli.fleet:stats",
     "workers": "dispatch_celery.cli.fleet:workers",
 }
+
+
+_FLAG: Final = re.compile(r"\b([a-z_]+)=True\b")
+"""How the API's errors name what is an option here."""
 
 
 class LazyGroup(click.Group):
@@ -50,7 +55,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DispatchError as error:
-            words = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error))
+            said = _FLAG.sub(lambda flag: f"--{flag[1].replace('_', '-')}", str(error))
+            words = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in said)
             colour = False if getattr(ctx.obj, "no_color", False) else None
             click.echo(f"{click.style('error', fg='red')} [{error.code}]: {words}", err=True, color=colour)
             ctx.exit(1)

@@ -16,15 +16,16 @@ from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
+from rich.tree import Tree
 
 from dispatch_celery.cli.plain import plain, printable
 
-__all__ = ["Columns", "Output", "number_column", "text_column", "whole_column"]
+__all__ = ["Columns", "Output", "number_column", "style_of", "text_column", "whole_column"]
 
 _ENDLESS: Final = 100_000
 _STYLES: Final = {
     **dict.fromkeys(("completed", "active"), "green"),
-    **dict.fromkeys(("failed", "parked", "lost", "fatal"), "red"),
+    **dict.fromkeys(("failed", "parked", "lost", "fatal", "parks", "fails", "unknown"), "red"),
     **dict.fromkeys(("running", "pending"), "cyan"),
     **dict.fromkeys(("retrying", "scheduled", "waiting", "compensating", "draining", "warning"), "yellow"),
     "cancelled": "dim",
@@ -85,6 +86,10 @@ class Output:
         else:
             self.line(empty, style="dim")
 
+    def tree(self, tree: Tree) -> None:
+        """Print a tree."""
+        self._print(tree)
+
     def fields(self, pairs: Iterable[tuple[str, Cell]]) -> None:
         """Print names and values, one pair a line; without those that have no value."""
         grid = Table.grid(Column(no_wrap=True, style="bold"), Column(min_width=30, overflow="fold"), padding=(0, 2))
@@ -103,6 +108,11 @@ class Output:
         console.width = before
 
 
+def style_of(word: str) -> str:
+    """Return how a state is shown; plain for any other word."""
+    return _STYLES.get(word, "")
+
+
 def _shown(cell: Cell) -> Text:
     words = "" if cell is None else printable(str(cell))
-    return Text(words, style=_STYLES.get(words, ""), overflow="fold")
+    return Text(words, style=style_of(words), overflow="fold")

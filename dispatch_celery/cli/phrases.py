@@ -35,6 +35,7 @@ __all__ = [
     "kind_of",
     "named",
     "noun_of",
+    "other_version",
     "progress_of",
     "reason_of",
     "share_of",
@@ -155,6 +156,8 @@ class RunSurroundings(Surroundings):
     start_at: datetime | None = None
     pause_until: datetime | None = None
     deadline: datetime | None = None
+    max_promises: int = 0
+    """How many durable calls it may record; 0 where that is not known."""
 
     @property
     def open_promises(self) -> tuple[PromiseRecord, ...]:
@@ -200,8 +203,10 @@ def reason_of(job: Job, around: Surroundings) -> str:
 
 
 def named(work: Work) -> str:
-    """Return an id and a name; of a run, the version of its workflow too."""
-    return f"{work.id} ({work.name}{f', version {work.version}' if isinstance(work, Run) else ''})"
+    """Return an id and a name; of a run, the version of its workflow too, and in which generation it is."""
+    if not isinstance(work, Run):
+        return f"{work.id} ({work.name})"
+    return f"{work.id} ({work.name}, version {work.version}{f', generation {work.generation}' * (work.generation > 0)})"
 
 
 def noun_of(work: Work) -> str:
@@ -212,6 +217,14 @@ def noun_of(work: Work) -> str:
 def declared(work: Work) -> str:
     """Return what a worker must declare to take it."""
     return f"version {work.version} of the workflow {work.name!r}" if isinstance(work, Run) else repr(work.name)
+
+
+def other_version(run: Run, command: str) -> str:
+    """Return how a run goes on with another version of its workflow, and how to find out whether it can."""
+    return (
+        f"`{command} runs migrate {run.id} VERSION` lets it go on with another version, where"
+        f" `{command} runs check-code --run {run.id} --version VERSION` says that it fits."
+    )
 
 
 def attempt_of(number: int, around: Surroundings) -> str:

@@ -12,6 +12,7 @@ from dispatch_celery.cli.phrases import (
     declared,
     named,
     noun_of,
+    other_version,
     start_worker,
 )
 from dispatch_celery.cluster.model import Worker
@@ -94,13 +95,14 @@ def _takers(work: Work, around: Surroundings, takers: list[Worker]) -> tuple[str
 def _unknown(work: Work, around: Surroundings, unknown_since: datetime) -> Explanation:
     since = max(unknown_since, around.known_at or unknown_since)
     ends = since + around.unknown_grace
-    missing, end, also = "its name", "becomes a dead letter", ", also from the dead letters"
+    missing, end, also = "its name", "becomes a dead letter", ", also from the dead letters."
     if isinstance(work, Run):
-        missing, end, also = declared(work), "is parked", ", also when it is parked"
+        missing, end = declared(work), "is parked"
+        also = f", also when it is parked. {other_version(work, around.command)}"
     return Explanation(
         explanation=f"{named(work)} is pending in the queue {work.queue!r}, but no live worker has known {missing}"
         f" since {around.ago(since)}; it {end} {around.ago(ends)}.",
-        advice=f"Deploy a worker that declares {declared(work)}; the {noun_of(work)} goes on by itself{also}.",
+        advice=f"Deploy a worker that declares {declared(work)}; the {noun_of(work)} goes on by itself{also}",
         since=since,
         next_at=ends,
     )

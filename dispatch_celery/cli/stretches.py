@@ -16,7 +16,7 @@ from dispatch_celery.cli.moments import span
 from dispatch_celery.cli.phrases import MADE_AT_ONCE, Member, is_under_way
 from dispatch_celery.workflows.model import PromiseRecord, Run
 
-__all__ = ["Stretch", "Times"]
+__all__ = ["Stretch", "Times", "begin_of"]
 
 _RESTS: Final = frozenset({"sleep", "event", "any", "all"})
 
@@ -38,23 +38,43 @@ class Stretch:
         return words if self.is_exact else f"~{words}"
 
 
+def begin_of(promises: Sequence[PromiseRecord], before: Sequence[PromiseRecord]) -> datetime | None:
+    """Return when a generation of a run began, as far as that is recorded: with its first call, where that has a begin.
+
+    Else, as its first call is a rest, where the last call of the generation ``before`` ended.
+    """
+    begun = [at for promise in promises if (at := promise.begun_at or _made_at(promise)) is not None]
+    ended = [promise.resolved_at for promise in promises if promise.resolved_at is not None]
+    if begun and min(begun) <= min(ended, default=min(begun)):
+        return min(begun)
+    return max((promise.resolved_at for promise in before if promise.resolved_at), default=min(ended, default=None))
+
+
+def _made_at(promise: PromiseRecord) -> datetime | None:
+    return promise.resolved_at if promise.kind in MADE_AT_ONCE else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """The time of one run, from its first claim to its end or to now, and what lies in it."""
+    """The time of one run, from its first claim to its end or to now, and what lies in it; of a generation, its own."""
 
     run: Run
     now: datetime
     members: Mapping[str, Member]
+    since: datetime | None = None
+    """When the generation began, or what a fork has taken over; None for a run of one generation."""
+    until: datetime | None = None
+    """When it ended, if the run has begun anew since."""
 
     @property
     def start(self) -> datetime:
-        """When a worker first took the run."""
-        return self.run.started_at or self.run.created_at
+        """When a worker first took the run, or its generation began."""
+        return self.since or self.run.started_at or self.run.created_at
 
     @property
     def end(self) -> datetime:
-        """When the run ended, else now."""
-        return self.run.finished_at or self.now
+        """When the run or its generation ended, else now."""
+        return self.until or self.run.finished_at or self.now
 
     @property
     def whole(self) -> Stretch:

@@ -1,7 +1,8 @@
 """Draws a run's durable calls, one row each: how it stands, when, how long, and what came of it. Pure.
 
-A bar is in proportion to the whole time of the run, from its first claim to its end or to now. What is not recorded is
-not drawn as if it were (``stretches``). Members of a group stand below it (``branches``).
+A bar is in proportion to the whole time of the run, from its first claim to its end or to now; of a run that has begun
+anew, of its generation. What is not recorded is not drawn as if it were (``stretches``). Members of a group stand below
+it (``branches``).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from rich.text import Text
 
 from dispatch_celery.cli.branches import Line, arranged, counted
 from dispatch_celery.cli.moments import when
-from dispatch_celery.cli.phrases import GROUPS, MADE_AT_ONCE, Member, hint_of, step_of
+from dispatch_celery.cli.phrases import GROUPS, MADE_AT_ONCE, Member, hint_of, named, step_of
 from dispatch_celery.cli.plain import one_line, plain, printable
 from dispatch_celery.cli.stretches import Stretch, Times
 from dispatch_celery.clock import from_ms
-from dispatch_celery.workflows.model import PromiseRecord, Run, RunState
+from dispatch_celery.workflows.model import ENDED, PromiseRecord, Run, RunState
 
 __all__ = ["Timeline"]
 
@@ -58,6 +59,10 @@ class Timeline:
     promises: Sequence[PromiseRecord]
     now: datetime
     width: int
+    since: datetime | None = None
+    """When the generation that is drawn began, or what a fork has taken over, as far as that is recorded."""
+    is_previous: bool = False
+    """Whether it is the generation before, which is set aside and goes on no more."""
     last_errors: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, Member] = field(default_factory=dict)
     with_values: bool = False
@@ -68,7 +73,8 @@ class Timeline:
         yield from self._heading()
         if self.promises:
             yield from self._table()
-        yield from self._ending()
+        if not self.is_previous:
+            yield from self._ending()
 
     def _table(self) -> Iterator[Text]:
         calls, undos = arranged(self.promises)
@@ -93,19 +99,41 @@ class Timeline:
 
     @cached_property
     def _times(self) -> Times:
-        return Times(run=self.run, now=self.now, members=self.members)
+        until = None
+        if self.is_previous:
+            ends = [promise.resolved_at for promise in self.promises if promise.resolved_at is not None]
+            until = max(ends, default=self.since)
+        return Times(run=self.run, now=self.now, members=self.members, since=self.since, until=until)
 
     # -- above the rows
 
     def _heading(self) -> Iterator[Text]:
         run = self.run
-        yield Text(printable(one_line(f"{run.id} ({run.name}, version {run.version}): {run.shown}", 500)), "bold")
+        yield Text(printable(one_line(f"{named(run)}: {run.shown}", 500)), "bold")
+        if self.is_previous:
+            yield Text(self._set_aside())
+            return
+        told = {"status": run.status, "child of": run.parent, "forked from": run.forked_from}
+        yield from (Text(printable(one_line(f"{name}: {words}", 500))) for name, words in told.items() if words)
         if run.started_at is None:
             yield Text(f"created {when(run.created_at, self.now)}; no worker has taken it yet")
             return
+        whole = Stretch(run.started_at, max(run.started_at, run.finished_at or self.now)).took
         so_far = "in all" if run.finished_at else "so far"
+        anew = (
+            f"; generation {run.generation} began {when(self.since, self.now)}" if self.since and run.generation else ""
+        )
         calls = "" if self.promises else "; no call is recorded yet"
-        yield Text(f"began {when(run.started_at, self.now)}, {self._times.whole.took} {so_far}{calls}")
+        yield Text(f"began {when(run.started_at, self.now)}, {whole} {so_far}{anew}{calls}")
+
+    def _set_aside(self) -> str:
+        """Return which generation is drawn, where it is not the one that goes on."""
+        run, what = self.run, f"generation {self.run.generation - 1}"
+        if not run.generation:
+            return "it has begun once only: nothing of it was set aside"
+        if not self.promises:
+            return f"{what} had recorded nothing"
+        return f"what {what} had recorded, which began {when(self.since, self.now)}; undos are not kept"
 
     # -- one row
 
@@ -164,6 +192,8 @@ class Timeline:
             yield f"{who}{self._value(promise)}", "dim"
         elif member is not None:
             yield f"{who}{_state_of(member, promise)}", "dim" if promise.resolved_at else "yellow"
+        if self.is_previous or self.run.state in ENDED:
+            return
         if promise.status == "retrying":
             yield f"attempt {promise.attempts + 1} {f'is due {due}' if due else 'comes next'}", "yellow"
         elif promise.status == "sleeping":

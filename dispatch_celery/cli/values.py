@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Never
+from typing import Any, Final, Never
 
 import click
 
-__all__ = ["json_object", "json_value"]
+__all__ = ["json_object", "json_of_call", "json_value"]
+
+_OF_CALL: Final = re.compile(r"(.+?#\d+)=(.*)", re.DOTALL)
+"""Identities end with a number, so a ``=`` in the name of a step or an event is none that parts."""
 
 
 def json_value(words: str) -> Any:
@@ -37,6 +41,17 @@ def json_object(words: str) -> Mapping[str, Any]:
             " '-' reads it from the standard input"
         )
     return found
+
+
+def json_of_call(words: str) -> tuple[str, Any]:
+    """Return the identity of a durable call, and one JSON value for it."""
+    parted = _OF_CALL.fullmatch(words)
+    if parted is None:
+        raise click.BadParameter(
+            "give a call of the timeline and one JSON value, such as 'charge#1={\"paid\": 3}', 'note#2=\"text\"' or"
+            " 'ask#1=null'"
+        )
+    return parted[1], json_value(parted[2])
 
 
 def _read(words: str) -> Any:

@@ -121,3 +121,29 @@ def test_dev_uses_the_server_it_is_told_and_stops_at_ctrl_c(shop: Fleet, server:
     assert "Warm shutdown" in log.read_text()
     assert list(shop.shop.dispatch.workers.list()) == []
     assert server.running
+
+
+def test_dev_tells_other_terminals_where_its_server_is(shop: Fleet, tmp_path: Path) -> None:
+    """Once the worker is ready; in a terminal that still has it after the server's end, dev says what to do."""
+    environment = {**os.environ, **shop.environment, "SHOP_BROKER": "redis://127.0.0.1:1/0"}
+    environment.pop("DISPATCH_REDIS_URL", None)
+    log = tmp_path / "dev.log"
+    words = [*CELERY, "dispatch", "dev", "-P", "solo", "--data", str(tmp_path / "dev")]
+    with log.open("wb") as output:
+        dev = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    try:
+        eventually(lambda: "for another terminal: export " in log.read_text(), within=30, what="the worker is ready")
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait(timeout=20) == 0
+    finally:
+        dev.kill()
+        dev.wait()
+    told = log.read_text().partition("for another terminal: export ")[2].split()[:2]
+    exported = dict(word.split("=", 1) for word in told)
+    assert exported.keys() == {"DISPATCH_REDIS_URL", "CELERY_BROKER_URL"}
+    again = subprocess.run(
+        words, cwd=ROOT, env={**environment, **exported}, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert again.returncode == 1
+    assert f"the state server at {exported['DISPATCH_REDIS_URL']} does not answer" in again.stderr
+    assert "`unset DISPATCH_REDIS_URL CELERY_BROKER_URL`, and dev starts one of its own" in again.stderr

@@ -3,71 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
 from dispatch_celery.cli.explaining_runs import explain_run
-from dispatch_celery.cli.phrases import Member, RunSurroundings
-from dispatch_celery.cluster.model import Worker, WorkerState
-from dispatch_celery.ids import RunId, WorkerId
+from dispatch_celery.cli.phrases import Member
+from dispatch_celery.cluster.model import Worker
+from dispatch_celery.ids import WorkerId
 from dispatch_celery.scope import Scope
 from dispatch_celery.work.model import Failure
-from dispatch_celery.workflows.model import STUCK, PromiseRecord, Run, RunPhase, RunState
-
-NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-ID = RunId.mint()
-WORKER = WorkerId.mint()
-
-
-def ago(**length: float) -> datetime:
-    return NOW - timedelta(**length)
-
-
-def run(state: RunState, **fields: Any) -> Run:
-    common: dict[str, Any] = {
-        "queue": "q",
-        "priority": 0,
-        "arguments": {},
-        "scope": Scope(),
-        "created_at": ago(hours=1),
-        "version": 2,
-    }
-    return Run(id=ID, name="checkout", state=state, **{**common, **fields})
-
-
-def call(identity: str, kind: str = "step", status: str = "value", **fields: Any) -> PromiseRecord:
-    common: dict[str, Any] = {"begun_at": None, "resolved_at": None, "due_at": None, "attempts": 0, "worker": ""}
-    return PromiseRecord(identity=identity, kind=kind, status=status, **{**common, **fields})
-
-
-CHARGED = call("charge#1", resolved_at=ago(seconds=50))
-LIVE = Worker(
-    id=WORKER,
-    name="w1@host",
-    hostname="host",
-    pid=10,
-    pool="prefork",
-    concurrency=2,
-    queues=("q",),
-    release="0.1.0",
-    state=WorkerState.ACTIVE,
-    registered_at=ago(hours=2),
-    seen_at=ago(seconds=1),
-    lease_until=NOW + timedelta(seconds=7),
-    holding=0,
-    leads=True,
-)
-AROUND = RunSurroundings(
-    now=NOW, workers=(LIVE,), known_at=ago(seconds=30), published_at=ago(seconds=5), promises=(CHARGED,)
-)
-ALONE = replace(AROUND, workers=())
-WAITING = run(RunState.WAITING, waiting_since=ago(minutes=3))
-
-
-def waits_for(*awaited: PromiseRecord, around: RunSurroundings = AROUND) -> RunSurroundings:
-    return replace(around, promises=(CHARGED, *awaited))
+from dispatch_celery.workflows.model import RunPhase, RunState
+from tests.support.run_views import ALONE, AROUND, ID, LIVE, NOW, WAITING, WORKER, ago, call, run, waits_for
 
 
 def test_a_pending_run_tells_its_place_and_who_may_take_it() -> None:
@@ -216,30 +163,6 @@ def test_a_run_of_a_lost_worker_waits_for_its_recovery(workers: tuple[Worker, ..
     assert "within seconds" in explain_run(held, replace(AROUND, workers=(*workers, other))).advice
 
 
-@pytest.mark.parametrize(
-    ("reason", "says", "advises"),
-    [
-        ("its code has changed", "its code has changed. Nobody holds it, and only a person", "wf.patched"),
-        ("it kills its processes", "it kills its processes. Nobody", "segmentation faults"),
-        ("unknown", "no live worker has known version 2 of the workflow 'checkout' for too long", "goes on by itself"),
-        ("because", "because. Nobody holds it", "Mend the cause"),
-    ],
-)
-def test_a_parked_run_tells_why_and_how_it_goes_on(reason: str, says: str, advises: str) -> None:
-    """Each reason has its remedy; its detail is there in full, but for lines nobody could read."""
-    detail = f"why\nrecorded: step a#1\ncode:     {'step b#1, ' * 900}"
-    found = explain_run(run(RunState.PARKED, reason=reason, detail=detail), replace(AROUND, parked_at=ago(minutes=9)))
-
-    assert "is parked since 2026-05-04 11:51:00 UTC (9 min ago): " in found.explanation
-    assert says in found.explanation
-    assert advises in found.advice
-    assert f"runs cancel {ID}" in found.advice
-    assert (f"runs resume {ID}" in found.advice) == (reason != "unknown")
-    assert found.detail.startswith("why\nrecorded: step a#1\ncode:     step b#1, ")
-    assert found.detail.endswith("...")
-    assert (found.since, found.next_at) == (ago(minutes=9), None)
-
-
 def test_a_run_that_undoes_says_how_far_it_is() -> None:
     """What is undone is counted, in every state; an undo that waits for its next attempt has its last error."""
     failure = Failure(type="BankError", message="closed")
@@ -257,27 +180,6 @@ def test_a_run_that_undoes_says_how_far_it_is() -> None:
     held = explain_run(run(RunState.RUNNING, worker=WORKER, phase=RunPhase.UNDOING), around)
     assert "is at attempt 3 of undo:charge#1" in held.explanation
     assert "runs cancel" not in held.advice
-
-
-def test_a_run_whose_undo_was_given_up_names_it_and_the_three_ways_on() -> None:
-    """Which undo, why, how many wait behind it; try again, skip that one, or leave everything as it is."""
-    undos = (
-        call("undo:ship#1", "undo", "undone", resolved_at=ago(seconds=9)),
-        call("undo:pay me#1", "undo", "stuck", attempts=2, failure=Failure(type="BankError", message="closed")),
-        call("undo:reserve#1", "undo", "open"),
-    )
-    parked = run(RunState.PARKED, phase=RunPhase.UNDOING, reason=STUCK, detail="the undo was given up")
-    found = explain_run(parked, waits_for(*undos))
-
-    assert (
-        "an undo was given up: undo:pay me#1 after 2 attempts, with BankError: closed; 1 other waits behind it. Nobody"
-        in found.explanation
-    )
-    assert f"`celery -A app dispatch runs retry-undo {ID}` tries that undo again, with new attempts" in found.advice
-    assert f"`celery -A app dispatch runs skip-undo {ID} 'pay me#1'` goes on with the next" in found.advice
-    assert f"`celery -A app dispatch runs cancel {ID} --discard-undo` leaves the effects as they are" in found.advice
-    unknown = explain_run(parked, AROUND)
-    assert "runs skip-undo" in unknown.advice
 
 
 def test_a_run_that_undoes_waits_for_what_it_has_sent() -> None:
@@ -367,21 +269,24 @@ def test_a_run_that_waits_for_an_event_says_how_to_publish_it() -> None:
     assert "NAME is one of those that its code waits for here." in several.advice
 
 
-def test_an_ended_run_tells_how_and_why() -> None:
-    """A result is hinted at, an error and a reason are told; how long each is kept."""
-    around = replace(AROUND, kept_until=NOW + timedelta(days=1))
-    ended: dict[str, Any] = {"started_at": ago(seconds=12), "finished_at": ago(seconds=2)}
+def test_a_run_that_has_begun_anew_says_in_which_generation_it_is() -> None:
+    """And what it says of itself; one that has begun once does not speak of it."""
+    waiting = replace(WAITING, generation=3, status="2 parcels left")
+    found = explain_run(waiting, waits_for(call("paid#1", "event", "awaiting")))
 
-    completed = explain_run(run(RunState.COMPLETED, result="hunter2", **ended), around)
-    assert "completed 2026-05-04 11:59:58 UTC (2.0 s ago) in 10 s, with 1 recorded call." in completed.explanation
-    assert "a text of 7 characters; its record is kept until 2026-05-05 12:00:00 UTC" in completed.explanation
-    assert "hunter2" not in completed.explanation
-    failed = explain_run(
-        run(RunState.FAILED, failure=Failure(type="StepFailed", message="step b#1\nfailed"), **ended), around
-    )
-    assert "failed 2026-05-04 11:59:58 UTC (2.0 s ago), with StepFailed: step b#1 failed; its" in failed.explanation
-    assert f"runs timeline {ID}" in failed.advice
-    cancelled = explain_run(run(RunState.CANCELLED, reason="not wanted", **ended), around)
-    assert "was cancelled 2026-05-04 11:59:58 UTC (2.0 s ago): not wanted; its record" in cancelled.explanation
-    overdue = explain_run(run(RunState.CANCELLED, reason="timeout", **ended), around)
-    assert "the time it was given is up" in overdue.explanation
+    assert found.explanation.startswith(f"{ID} (checkout, version 2, generation 3) is waiting since")
+    assert found.explanation.endswith("for as long as that takes. Its status: 2 parcels left.")
+    assert "generation" not in explain_run(WAITING, AROUND).explanation
+
+
+@pytest.mark.parametrize(("calls", "is_told"), [(15, False), (16, True)])
+def test_a_run_that_nears_the_end_of_its_journal_is_told(calls: int, is_told: bool) -> None:  # noqa: FBT001 - a case
+    """From four fifths of the durable calls on that it may record; how its effects are undone is none of them."""
+    undos = [call(f"undo:n#{number}", "undo", "open") for number in range(9)]
+    sleep = call("sleep#1", "sleep", "sleeping", due_at=NOW + timedelta(minutes=5))
+    noted = [call(f"n#{number}", resolved_at=ago(seconds=9)) for number in range(calls - 1)]
+    around = replace(AROUND, promises=(*noted, sleep, *undos), max_promises=20)
+
+    said = explain_run(WAITING, around).explanation
+    assert ("It has recorded 16 of 20 durable calls, and fails after them" in said) == is_told
+    assert ("wf.continue_as_new" in said) == is_told
