@@ -212,7 +212,7 @@ class RunExecutor:
         if self._seat.cancelled():
             return RunOutcome(RunState.CANCELLED, reason=execution.claim.cancel or "cancelled by request")
         try:
-            execution.engine.check_end()
+            execution.engine.check_end(error)
         except NonDeterminism as other:
             return RunOutcome(RunState.PARKED, detail=str(other), reason=_CHANGED)
         except Exception as misuse:  # noqa: BLE001 - what check_end says of the code is the better error

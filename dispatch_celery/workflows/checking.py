@@ -146,6 +146,9 @@ class RunChecking(RunRewriting):
                 call_body(definition, engine)
             except (Suspended, Unwound, Anew):
                 engine.check_rest()
+            except Exception as error:
+                engine.check_end(error)
+                raise
             else:
                 engine.check_end()
         except NonDeterminism as changed:

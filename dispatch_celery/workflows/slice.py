@@ -10,12 +10,13 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json, to_json
 
 from dispatch_celery.clock import monotonic_ms, wall_ms
 from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended, WorkflowMisuse
+from dispatch_celery.jobs.outcome import failure_of
 from dispatch_celery.retry import Retry
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.holder import Anew, Holder, Unwound
@@ -32,6 +33,9 @@ __all__ = ["Asked", "ServerClock", "Slice"]
 
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_ERROR: Final = 500
+"""Characters of an error that a parked run keeps."""
 
 
 class Asked:
@@ -217,8 +221,8 @@ class Slice:
 
     # -- the ends of a slice
 
-    def check_end(self) -> None:
-        """Look, when the function has returned or raised, whether it may.
+    def check_end(self, error: BaseException | None = None) -> None:
+        """Look, when the function has returned or raised ``error``, whether it may.
 
         Raises:
             NonDeterminism: its journal holds something else, or more, than the code asked for.
@@ -231,7 +235,14 @@ class Slice:
                 "the workflow went on after it was suspended: an 'except:' or 'except BaseException:' in it swallows"
                 " the control signal; catch Exception instead"
             )
-        self.journal.check_end(self.root)
+        try:
+            self.journal.check_end(self.root)
+        except NonDeterminism as early:
+            if error is None:
+                raise
+            raised = failure_of(error)
+            words = f"{raised.type}: {raised.message}"[:_LONGEST_ERROR]
+            raise NonDeterminism(f"{early}\nit ended with {words}") from error
 
     def check_rest(self) -> None:
         """Look, when the function was suspended, whether it was for what it waits for.

@@ -184,6 +184,25 @@ def naps_4(wf: Workflow) -> str:
     raise TypeError(f"no {wf.info.name}")
 
 
+@dispatch.workflow(name="cautious", version=1)
+def cautious_1(wf: Workflow) -> str:
+    """Try another way where the first one fails."""
+    try:
+        return wf.step(note, "first")
+    except ValueError:
+        wf.step(note, "second")
+    wf.sleep(timedelta(hours=1))
+    return "1"
+
+
+@dispatch.workflow(name="cautious", version=2)
+def cautious_2(wf: Workflow) -> str:
+    """Try no other way."""
+    wf.step(note, "first")
+    wf.sleep(timedelta(hours=1))
+    return "2"
+
+
 @dispatch.workflow(name="family")
 def family(wf: Workflow) -> list[str]:
     """Two children."""
@@ -519,13 +538,32 @@ def test_code_is_checked_and_nothing_is_executed(dispatch_kit: Kit) -> None:
     parks = dispatch.runs.check_code(name="naps", version=3)
     assert [check.verdict for check in parks.bad] == [CodeVerdict.PARKS] * 2
     assert "recorded: step note#1" in parks.bad[0].detail
-    fails = dispatch.runs.check_code(name="naps", version=4, limit=1)
-    assert [(check.verdict, check.detail) for check in fails] == [(CodeVerdict.FAILS, "TypeError: no naps")]
-    assert not fails.complete
+    early = dispatch.runs.check_code(name="naps", version=4, limit=1)
+    assert [check.verdict for check in early] == [CodeVerdict.PARKS]
+    assert early.bad[0].detail.endswith("\nit ended with TypeError: no naps")
+    assert not early.complete
     unknown = dispatch.runs.check_code(version=9)
     assert {check.verdict for check in unknown.bad} == {CodeVerdict.UNKNOWN}
     assert [run.info() for run in runs] == before
+    fails = dispatch.runs.check_code(run_id=naps_1.start().id, version=4)
+    assert [(check.verdict, check.detail) for check in fails] == [(CodeVerdict.FAILS, "TypeError: no naps")]
     assert done == []
+
+
+def test_code_that_ends_too_early_parks_whatever_it_ends_with(dispatch_kit: Kit) -> None:
+    """A recorded error is an end only where nothing follows it; what it ended with is told, before and afterwards."""
+    broken.add("first")
+    run = cautious_1.start()
+    dispatch_kit.drain()
+
+    (check,) = dispatch.runs.check_code(run_id=run.id, version=2)
+    assert check.verdict == CodeVerdict.PARKS
+    assert check.detail.startswith("the code ended where step note#2 is recorded.\n")
+    assert "\nit ended with " in check.detail
+    assert check.detail.endswith("ValueError: first")
+    dispatch.runs.migrate(run.id, 2)
+    dispatch_kit.advance(timedelta(hours=1))
+    assert (run.state(), run.info().detail) == (RunState.PARKED, check.detail)
 
 
 @pytest.mark.parametrize("how", ["waits", "beyond", "async"])

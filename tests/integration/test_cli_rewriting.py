@@ -278,12 +278,9 @@ def test_code_that_does_not_fit_stops_a_pipeline(kit: Kit, line: CommandLine) ->
     ("version", "told"),
     [("4", "0 would go on, 1 would fail."), ("9", "0 would go on, 1 would find no code.")],
 )
-def test_a_version_is_checked_before_runs_are_migrated_to_it(
-    version: str, told: str, kit: Kit, line: CommandLine
-) -> None:
-    """One that raises, and one that is not declared; of which runs is to be said."""
+def test_a_version_is_checked_before_runs_are_migrated_to_it(version: str, told: str, line: CommandLine) -> None:
+    """One that raises at once, and one that is not declared; of which runs is to be said."""
     run_id = nap_1.start().id
-    kit.drain()
 
     for which in (("--name", "nap"), ("--run", run_id)):
         result = line.call("runs", "check-code", *which, "--version", version)
