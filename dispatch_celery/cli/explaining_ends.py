@@ -31,10 +31,12 @@ def explain_completed(run: Run, around: RunSurroundings) -> Explanation:
     """Explain a run that has a result."""
     took = f" in {span(run.finished_at - run.started_at)}" if run.finished_at and run.started_at else ""
     calls = count_of(recorded(around), "recorded call")
+    undoable = any(is_undo(promise) and promise.resolved_at is None for promise in around.promises)
+    undoes = f"; `{around.command} runs compensate {run.id}` undoes what it did" if undoable else ""
     return Explanation(
         explanation=f"{named(run)} completed {around.ago(run.finished_at)}{took}, with {calls}."
         f" Its result is {hint_of(run.result)}{kept_until(around)}.",
-        advice=f"Nothing to do; `{around.command} runs get {run.id} --result` shows the result.",
+        advice=f"Nothing to do; `{around.command} runs get {run.id} --result` shows the result{undoes}.",
         since=run.finished_at,
         next_at=around.kept_until,
         worker=run.worker,

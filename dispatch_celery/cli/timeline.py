@@ -93,7 +93,8 @@ class Timeline:
         for place, (line, cells) in enumerate(zip((*calls, *undos), rows, strict=True)):
             if place == len(calls):
                 yield Text("")
-                yield Text("to be undone, the last effect first", "bold")
+                can_be = "can still" if self.run.state == RunState.COMPLETED else "to"
+                yield Text(f"{can_be} be undone, the last effect first", "bold")
             stretch = stretches.get(line.promise.identity)
             yield from self._row(line, cells, widths, self._times.bar(stretch, bar, ascii_only=self.ascii_only))
 

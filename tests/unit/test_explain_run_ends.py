@@ -69,6 +69,9 @@ def test_an_ended_run_tells_how_and_why() -> None:
     assert "completed 2026-05-04 11:59:58 UTC (2.0 s ago) in 10 s, with 1 recorded call." in completed.explanation
     assert "a text of 7 characters; its record is kept until 2026-05-05 12:00:00 UTC" in completed.explanation
     assert "hunter2" not in completed.explanation
+    assert completed.advice.endswith(f"runs get {ID} --result` shows the result.")
+    left = replace(around, promises=(*around.promises, call("undo:charge#1", "undo", "open")))
+    assert f"runs compensate {ID}` undoes what it did." in explain_run(run(RunState.COMPLETED), left).advice
     failed = explain_run(
         run(RunState.FAILED, failure=Failure(type="StepFailed", message="step b#1\nfailed"), **ended), around
     )

@@ -96,3 +96,13 @@ def test_a_generation_begins_with_its_first_call_or_where_the_one_before_ended()
     assert begin_of([waits], BEFORE) == ago(minutes=4)
     assert begin_of([rested], []) == ago(seconds=3)
     assert begin_of([waits], []) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "heading"), [(RunState.COMPLETED, "can still be undone"), (RunState.WAITING, "to be undone")]
+)
+def test_what_a_completed_run_did_can_still_be_undone(state: RunState, heading: str) -> None:
+    """Of one that goes on it is what would be undone, should it fail."""
+    lines = drawn(run(state, started_at=ago(minutes=1)), [call("undo:charge#1", "undo", "open", value="shop:refund")])
+
+    assert f"{heading}, the last effect first" in lines
