@@ -61,8 +61,9 @@ class Declarations:
         definition: WorkflowDefinition[..., Any] = WorkflowDefinition(fn, name=name, starter=self._starter, **options)
         if self._registry.declared(name) is not None:
             raise ConfigurationError(f"the name {name!r} is a job already: give the workflow another name=")
+        is_new = name not in self._workflows.names()
         self._workflows.add(definition)
-        if self._app is not None:
+        if self._app is not None and is_new:
             register_workflow(self._app, definition, self._engine)
         return definition
 
@@ -88,8 +89,8 @@ class Declarations:
         for definition in self._registry:
             if isinstance(definition, Job):
                 self._register(definition, app)
-        for workflow in self._workflows:
-            register_workflow(app, workflow, self._engine)
+        for name in self._workflows.names():
+            register_workflow(app, self._workflows.latest(name), self._engine)
         shared.join(self)
 
     def _register(self, definition: Job[..., Any, Any], app: Celery) -> None:

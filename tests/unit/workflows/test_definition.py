@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from celery import Celery
 
 from dispatch_celery import Dispatch
 from dispatch_celery.errors import ConfigurationError, PayloadError, WorkflowMisuse, WorkflowNotFound
@@ -199,6 +201,26 @@ def test_a_name_is_a_workflow_or_a_job() -> None:
 
     with pytest.raises(ConfigurationError, match="'taken' is a job already"):
         dispatch.workflow(name="taken")(flow)
+
+
+@pytest.mark.parametrize("app_comes_first", [True, False])
+def test_versions_of_a_name_are_one_task(app_comes_first: bool) -> None:  # noqa: FBT001 - a case
+    """Celery, which knows names only, has nothing to warn of when the app is finalised."""
+
+    def other(wf: Workflow) -> None: ...
+
+    app = Celery("versions", broker="memory://", set_as_current=False)
+    dispatch = Dispatch(app) if app_comes_first else Dispatch()
+    dispatch.workflow(name="checkout", version=1)(flow)
+    dispatch.workflow(name="checkout", version=2)(other)
+    if not app_comes_first:
+        dispatch.init_app(app)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        app.finalize()
+
+    assert "checkout" in app.tasks
+    assert [str(one.message) for one in told] == []
 
 
 def test_a_version_belongs_to_one_function() -> None:
