@@ -18,7 +18,7 @@ __all__ = ["fork_run", "migrate_run", "rewind_run"]
 
 @click.command("fork")
 @click.argument("run_id", metavar="ID")
-@click.option("--at", metavar="IDENTITY", help="The first call that happens again; by default only what is open does.")
+@click.option("--at", metavar="IDENTITY", help="The first call that happens again; by default, what has no outcome.")
 @click.option(
     "--arguments",
     type=json_object,

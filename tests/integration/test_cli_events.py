@@ -56,7 +56,7 @@ def test_an_event_is_sent_to_one_run(line: CommandLine) -> None:
     line.ok("runs", "publish", run_id, "refused")
 
 
-def test_events_are_listed_by_every_filter(line: CommandLine) -> None:
+def test_events_are_listed_by_name_and_key_within_a_tenant(line: CommandLine) -> None:
     """All of them, the newest first, or by name, key, tenant and time; pages are joined by their cursor."""
     a = line.json("events", "publish", "paid", "--key", "k")["id"]
     b = line.json("events", "publish", "paid")["id"]
