@@ -60,11 +60,15 @@ class Stage:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65_535), help="The embedded server's port; by default a free one.")
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="The embedded server's port; by default that of the last time."
+)
 @click.option("--data", type=click.Path(path_type=Path), default=".dispatch", show_default=True, help="Its files.")
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="The worker's slots.")
 @click.option("-P", "--pool", help="The worker's pool.")
-@click.option("-Q", "--queues", help="The worker's queues; by default all that this app and its jobs name.")
+@click.option(
+    "-Q", "--queues", help="The worker's queues; by default all that this app, its jobs and its workflows name."
+)
 @click.option("-l", "--loglevel", default="INFO", show_default=True, help="The worker's log level.")
 @click.option("--beat/--no-beat", default=None, help="Also run beat; by default where the app has a beat_schedule.")
 @click.option("--flower/--no-flower", default=False, show_default=True, help="Also run Flower, on this machine only.")
@@ -79,7 +83,7 @@ def dev(
     and on the same port as the last time where that is free.
     Worker and CMD get its URL as DISPATCH_REDIS_URL and as CELERY_BROKER_URL, which Celery prefers to the app's own
     broker. If DISPATCH_REDIS_URL is set already, that server is used, and CELERY_BROKER_URL is kept where it is set.
-    Ctrl-C stops everything; a second one, by force.
+    Ctrl-C stops everything; a second one, by force. Code is not reloaded: start it again after a change.
     """
     dispatch, app = find_dispatch(context), app_option(context)
     if not app:
@@ -180,6 +184,8 @@ def _worker_words(options: Mapping[str, Any], dispatch: Dispatch) -> list[str]:
     app.loader.import_default_modules()
     jobs = (task for task in app.tasks.values() if isinstance(task, JobTask))
     named = {*app.amqp.queues, *(task.definition.queue for task in jobs if task.definition.queue)}
+    flows = dispatch._parts.workflows  # noqa: SLF001 - a task is all versions of a name, and has none of their queues
+    named |= {flow.queue for flow in flows if flow.queue}
     chosen = {**options, "queues": options["queues"] or ",".join(sorted(named))}
     return ["worker", "-n", "dev@%h", *(f"--{name}={value}" for name, value in chosen.items() if value is not None)]
 

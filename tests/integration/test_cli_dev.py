@@ -6,8 +6,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
-from dispatch_celery.cli.dev import _server
+from dispatch_celery import Dispatch, Workflow
+from dispatch_celery.cli.dev import _server, _worker_words
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +38,22 @@ def test_a_port_that_is_none_is_no_port(words: str, tmp_path: Path) -> None:
 
     with _server(None, data) as (url, own):
         assert (own, url.startswith("redis://127.0.0.1:")) == (True, True)
+
+
+def test_the_worker_takes_every_queue_that_the_app_names() -> None:
+    """Celery's own, those of jobs, and those of each version of a workflow; or those it is told."""
+    app = Celery("queues", broker="memory://", set_as_current=False)
+    dispatch = Dispatch(app)
+
+    @dispatch.job(queue="mail")
+    def send() -> None: ...
+
+    def flow(wf: Workflow) -> None: ...
+
+    def later(wf: Workflow) -> None: ...
+
+    dispatch.workflow(name="flow", version=1, queue="slow")(flow)
+    dispatch.workflow(name="flow", version=2, queue="fast")(later)
+
+    assert "--queues=celery,fast,mail,slow" in _worker_words({"queues": None}, dispatch)
+    assert "--queues=mail" in _worker_words({"queues": "mail"}, dispatch)
