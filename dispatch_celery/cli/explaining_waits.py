@@ -125,7 +125,10 @@ def limit_of(around: RunSurroundings) -> str:
 def let_go_on(run: Run, around: RunSurroundings) -> str:
     """Return the advice to do nothing."""
     if is_undoing(run):
-        return f"Nothing to do; `{around.command} runs timeline {run.id}` shows what is undone."
+        shows = f"`{around.command} runs timeline {run.id}` shows what is undone."
+        undo = next_undo(around)
+        again = undo is not None and undo.status == "retrying"
+        return f"Mend what it says before its attempts are used up; {shows}" if again else f"Nothing to do; {shows}"
     ends = "asks it to stop" if run.state == RunState.RUNNING else "ends it"
     return f"Nothing to do; `{around.command} runs cancel {run.id}` {ends}."
 

@@ -134,7 +134,7 @@ class Timeline:
             return "it has begun once only: nothing of it was set aside"
         if not self.promises:
             return f"{what} had recorded nothing"
-        return f"what {what} had recorded, which began {when(self.since, self.now)}; undos are not kept"
+        return f"what {what} had recorded until {when(self._times.end, self.now)}; undos are not kept"
 
     # -- one row
 

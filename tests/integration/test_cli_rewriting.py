@@ -302,21 +302,3 @@ def test_runs_that_were_not_looked_at_are_told(kit: Kit, line: CommandLine) -> N
         "2 runs looked at: 2 would go on; there are more: raise --limit, or choose with --name.\n",
     )
     assert line.call("runs", "check-code", "--limit", "3").exit_code == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (("rewind", str(RunId.mint())), "run_not_found"),
-        (("fork", str(RunId.mint())), "run_not_found"),
-        (("migrate", str(RunId.mint()), "1"), "run_not_found"),
-        (("check-code", "--run", str(RunId.mint())), "run_not_found"),
-        (("children", str(RunId.mint())), "run_not_found"),
-        (("inspect", str(RunId.mint()), "a#1"), "run_not_found"),
-        (("rewind", "nonsense"), "invalid_id"),
-        (("inspect", "nonsense", "a#1"), "invalid_id"),
-    ],
-)
-def test_an_id_that_names_nothing_is_one_line(words: tuple[str, ...], code: str, line: CommandLine) -> None:
-    """On stderr, with exit code 1, and nothing on stdout."""
-    assert refused(line, "runs", *words).startswith(f"error [{code}]: ")

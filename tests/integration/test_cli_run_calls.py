@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from celery import Celery
 
-from dispatch_celery import Dispatch, Retry, Workflow, scope
+from dispatch_celery import Dispatch, Retry, RunId, Workflow, scope
 from dispatch_celery.testing import Kit
 from tests.support.command_line import CommandLine
 
@@ -195,7 +195,7 @@ def test_what_was_set_aside_is_drawn(kit: Kit, line: CommandLine) -> None:
     kit.advance(timedelta(hours=1))
 
     previous = line.ok("runs", "timeline", run.id, "--previous")
-    assert "what generation 0 had recorded, which began 20" in previous
+    assert "what generation 0 had recorded until 20" in previous
     assert f"    {child.id}: a number\n" in previous
     assert [row.split()[:3] for row in previous.splitlines() if row.startswith("event")] == [
         ["event", "paid#1", "value"]
@@ -205,3 +205,24 @@ def test_what_was_set_aside_is_drawn(kit: Kit, line: CommandLine) -> None:
     found = line.json("runs", "timeline", run.id, "--previous", "--values")
     assert [(one["identity"], one["value"]) for one in found["records"]] == [("leaf#1", 0), ("paid#1", 7)]
     assert found["members"]["leaf#1"]["id"] == child.id
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("rewind", str(RunId.mint())), "run_not_found"),
+        (("fork", str(RunId.mint())), "run_not_found"),
+        (("migrate", str(RunId.mint()), "1"), "run_not_found"),
+        (("check-code", "--run", str(RunId.mint())), "run_not_found"),
+        (("children", str(RunId.mint())), "run_not_found"),
+        (("inspect", str(RunId.mint()), "a#1"), "run_not_found"),
+        (("rewind", "nonsense"), "invalid_id"),
+        (("inspect", "nonsense", "a#1"), "invalid_id"),
+    ],
+)
+def test_an_id_that_names_nothing_is_one_line(words: tuple[str, ...], code: str, line: CommandLine) -> None:
+    """On stderr, with exit code 1, and nothing on stdout."""
+    result = line.call("runs", *words)
+
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith(f"error [{code}]: ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +12,10 @@ from celery import Celery
 from celery.bin.base import CLIContext
 from click.testing import CliRunner, Result
 
-from dispatch_celery import Dispatch
+from dispatch_celery import Dispatch, Workflow
 from dispatch_celery.cli.main import dispatch as group
 
-__all__ = ["CommandLine"]
+__all__ = ["CommandLine", "order_desk"]
 
 
 @dataclass
@@ -37,3 +39,19 @@ class CommandLine:
     def json(self, *words: str) -> Any:
         """Call it with ``--json``."""
         return json.loads(self.ok(*words, "--json"))
+
+
+@contextmanager
+def order_desk(namespace: str, server_url: str) -> Iterator[CommandLine]:
+    """Yield the command line of an app that declares one workflow, ``order``."""
+    app = Celery("desk", broker=server_url, set_as_current=False)
+    app.conf.update(dispatch_namespace=namespace, dispatch_journal=100_000)
+    dispatch = Dispatch(app)
+
+    @dispatch.workflow(name="order", queue="q")
+    def order(wf: Workflow, card: str, amount: int = 1) -> str:
+        return card
+
+    yield CommandLine(app, dispatch)
+    dispatch.close()
+    app.close()

@@ -176,7 +176,11 @@ def test_a_run_that_undoes_says_how_far_it_is() -> None:
     assert "because attempt 2 of undo:charge#1 ended, with BankError: closed; nobody holds it" in found.explanation
     assert "its next turn is due 2026-05-04 12:00:30 UTC (in 30 s). It is compensating: 1 of 2" in found.explanation
     assert found.explanation.endswith("undos are over, next is undo:charge#1.")
+    assert found.advice.startswith("Mend what it says before its attempts are used up; ")
     assert f"runs timeline {ID}` shows what is undone" in found.advice
+    first = replace(around, promises=(call("undo:charge#1", "undo", "open"),))
+    begins = explain_run(run(RunState.WAITING, phase=RunPhase.UNDOING), first)
+    assert begins.advice.startswith("Nothing to do; ")
     held = explain_run(run(RunState.RUNNING, worker=WORKER, phase=RunPhase.UNDOING), around)
     assert "is at attempt 3 of undo:charge#1" in held.explanation
     assert "runs cancel" not in held.advice

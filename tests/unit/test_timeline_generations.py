@@ -44,10 +44,7 @@ def test_what_was_set_aside_is_drawn_as_over() -> None:
     stopped = run(RunState.PARKED, started_at=ago(days=90), generation=7, reason="why", status="asks the bank")
     lines = drawn(stopped, [*BEFORE, call("paid#1", "event", "awaiting")], since=ago(minutes=5), is_previous=True)
 
-    assert (
-        lines[1]
-        == "what generation 6 had recorded, which began 2026-05-04 11:55:00 UTC (5 min ago); undos are not kept"
-    )
+    assert lines[1] == "what generation 6 had recorded until 2026-05-04 11:56:00 UTC (4 min ago); undos are not kept"
     assert any("paid#1" in line for line in lines)
     assert not any("waits" in line or "asks the bank" in line or line == "why" for line in lines)
     (head,) = [line for line in lines if "tries" in line]
