@@ -18,7 +18,7 @@ from dispatch_celery.workflows.model import PromiseRecord
 __all__ = ["inspect_call", "show_timeline"]
 
 
-@click.command("timeline")
+@click.command("timeline", short_help="Draw what a run has done and waits for.")
 @click.argument("run_id", metavar="ID")
 @click.option("--values", is_flag=True, help="Also what the calls returned, which may hold secrets.")
 @click.option(
@@ -53,7 +53,7 @@ def show_timeline(session: Session, run_id: str, *, values: bool, previous: bool
     output.lines(drawn.lines())
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show one durable call of a run.")
 @click.argument("run_id", metavar="ID")
 @click.argument("identity", metavar="IDENTITY")
 @click.option("--value", is_flag=True, help="Also what the call returned, which may hold secrets.")

@@ -26,7 +26,7 @@ _SAID: Final = {
 }
 
 
-@click.command("check-code")
+@click.command("check-code", short_help="Tell which runs would not go on with this code.")
 @click.option("--run", "run_id", metavar="ID", help="Only this run, with all that is told of it.")
 @click.option("--name", help="Only runs of this workflow.")
 @click.option("--version", type=click.IntRange(1), help="As if they were migrated to it; with --run or --name.")

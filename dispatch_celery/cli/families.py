@@ -67,7 +67,7 @@ class Family:
         return f"{count_of(len(self.all), 'child run')}{f': {states}' if states else ''}{more}"
 
 
-@click.command("children")
+@click.command("children", short_help="Draw the child runs of a run, as a tree.")
 @click.argument("run_id", metavar="ID")
 @click.option("--recursive", is_flag=True, help="Also children of children.")
 @click.option(

@@ -16,7 +16,7 @@ from dispatch_celery.workflows.model import RunState
 __all__ = ["cancel_run", "publish_to_run", "resume_run", "start_run"]
 
 
-@click.command("start")
+@click.command("start", short_help="Start a workflow.")
 @click.argument("name", metavar="NAME")
 @click.option(
     "--arguments",
@@ -33,7 +33,7 @@ def start_run(session: Session, name: str, *, arguments: Mapping[str, Any]) -> N
     print_moved(session.output, handle.id, handle.state(), words)
 
 
-@click.command("cancel")
+@click.command("cancel", short_help="Cancel a run; what it did is undone first.")
 @click.argument("run_id", metavar="ID")
 @click.option("--reason", default="", help="Why; it is kept in the record.")
 @click.option("--discard-undo", is_flag=True, help="Leave what it has done as it is; nobody may hold the run.")
@@ -47,7 +47,7 @@ def cancel_run(session: Session, run_id: str, *, reason: str, discard_undo: bool
     print_moved(session.output, run_id, state, words)
 
 
-@click.command("resume")
+@click.command("resume", short_help="Let a parked run go on.")
 @click.argument("run_id", metavar="ID")
 @with_session
 def resume_run(session: Session, run_id: str) -> None:
@@ -56,7 +56,7 @@ def resume_run(session: Session, run_id: str) -> None:
     print_moved(session.output, run_id, state, "the next free worker replays it")
 
 
-@click.command("publish")
+@click.command("publish", short_help="Publish an event to one run.")
 @click.argument("run_id", metavar="ID")
 @click.argument("name", metavar="NAME")
 @payload_option

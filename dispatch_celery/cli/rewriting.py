@@ -16,7 +16,7 @@ from dispatch_celery.workflows.model import RunState
 __all__ = ["fork_run", "migrate_run", "rewind_run"]
 
 
-@click.command("fork")
+@click.command("fork", short_help="Start another run with the past of this one.")
 @click.argument("run_id", metavar="ID")
 @click.option("--at", metavar="IDENTITY", help="The first call that happens again; by default, what has no outcome.")
 @click.option(
@@ -57,7 +57,7 @@ def fork_run(
     print_moved(session.output, handle.id, handle.state(), words)
 
 
-@click.command("rewind")
+@click.command("rewind", short_help="Let a run go on from an earlier call.")
 @click.argument("run_id", metavar="ID")
 @click.option("--to", metavar="IDENTITY", help="The first call that happens again; by default all of them do.")
 @click.option("--discard-undo", is_flag=True, help="Leave what happens again as it is, though it is not undone.")
@@ -73,7 +73,7 @@ def rewind_run(session: Session, run_id: str, *, to: str | None, discard_undo: b
     print_moved(session.output, run_id, state, f"the next free worker goes on {place}")
 
 
-@click.command("migrate")
+@click.command("migrate", short_help="Pin a run to another version of its workflow.")
 @click.argument("run_id", metavar="ID")
 @click.argument("version", type=click.IntRange(1), metavar="VERSION")
 @with_session

@@ -41,7 +41,7 @@ for command in (
     runs.add_command(command)
 
 
-@runs.command("list")
+@runs.command("list", short_help="List runs, the newest first.")
 @click.option("--state", type=_STATES, help="The state.")
 @run_filters
 @paging
@@ -62,7 +62,7 @@ def list_runs(session: Session, /, *, limit: int, cursor: str | None, **filters:
     print_page(session.output, page, columns, rows, without=(*SECRET, "traceback"))
 
 
-@runs.command("get")
+@runs.command("get", short_help="Show one run.")
 @click.argument("run_id", metavar="ID")
 @click.option("--arguments", is_flag=True, help="Also the arguments, which may hold secrets.")
 @click.option("--result", is_flag=True, help="Also the result, which may hold secrets.")
@@ -83,7 +83,7 @@ def get_run(session: Session, run_id: str, *, arguments: bool, result: bool) -> 
         output.line(f"\n{run.failure.traceback.rstrip()}")
 
 
-@runs.command("count")
+@runs.command("count", short_help="Count runs in each state.")
 @click.option("--state", type=_STATES, help="Only this state.")
 @click.option("--name", help="Only runs of this workflow.")
 @with_session

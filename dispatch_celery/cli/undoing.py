@@ -13,7 +13,7 @@ __all__ = ["compensate_run", "retry_undo", "skip_undo"]
 _NEXT = "the next free worker goes on with its undos"
 
 
-@click.command("compensate")
+@click.command("compensate", short_help="Undo what a run did, also after its end.")
 @click.argument("run_id", metavar="ID")
 @click.option("--reason", default="compensated by request", help="Why; it is kept in the record.")
 @with_session
@@ -27,7 +27,7 @@ def compensate_run(session: Session, run_id: str, *, reason: str) -> None:
     print_moved(session.output, run_id, state, words.get(state, "the next free worker undoes what it has done"))
 
 
-@click.command("retry-undo")
+@click.command("retry-undo", short_help="Try the undo again that was given up.")
 @click.argument("run_id", metavar="ID")
 @with_session
 def retry_undo(session: Session, run_id: str) -> None:
@@ -35,7 +35,7 @@ def retry_undo(session: Session, run_id: str) -> None:
     print_moved(session.output, run_id, session.dispatch.runs.retry_undo(run_id), _NEXT)
 
 
-@click.command("skip-undo")
+@click.command("skip-undo", short_help="Strike off one undo of a parked run.")
 @click.argument("run_id", metavar="ID")
 @click.argument("identity", metavar="IDENTITY")
 @with_session

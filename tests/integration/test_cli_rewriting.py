@@ -152,7 +152,7 @@ def test_effects_are_left_on_a_persons_word(kit: Kit, line: CommandLine) -> None
     assert "rewind it with --discard-undo, which" in said
     again = ("runs", "rewind", run_id, "--discard-undo")
     assert line.json(*again) == {"id": run_id, "state": "pending"}
-    assert "is pending, and" in refused(line, *again) or "is pending: a run is rewound" in refused(line, *again)
+    assert "is pending: a run is rewound when it is parked or has ended" in refused(line, *again)
 
 
 def test_a_parked_run_goes_on_as_its_explanation_says(kit: Kit, line: CommandLine) -> None:
@@ -201,12 +201,9 @@ def test_a_result_that_is_none_is_refused(words: str, kit: Kit, line: CommandLin
     [
         (("--result", "pay#1=1", "--result", "pay#1=2"), 2, "given twice"),
         (("--at", "pay#1", "--result", "pay#1=1"), 1, "error [promise_not_found]: "),
-        (("--at", "pay#9"), 1, "error [promise_not_found]: "),
         (("--result", "sleep#1=1"), 1, "error [promise_not_found]: "),
         (("--arguments", '{"town": "Oslo"}'), 1, "error [payload_error]: "),
-        (("--arguments", "[]"), 2, "one JSON object"),
         (("--version", "9"), 1, "error [workflow_not_found]: "),
-        (("--version", "x"), 2, "is not a valid integer"),
     ],
 )
 def test_a_fork_is_asked_for_in_full(words: tuple[str, ...], code: int, told: str, kit: Kit, line: CommandLine) -> None:
