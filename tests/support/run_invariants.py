@@ -131,6 +131,10 @@ class _History:
             self.wrong.append(f"3: {event} {identity} of {self.run_id} under {token} while {self.token} held it")
         if event == "intended":
             self.intended.append(identity)
+        elif event == "skipped":
+            if identity not in self.intended:
+                self.wrong.append(f"5: {identity} of {self.run_id} was skipped, and nobody had intended it")
+            self.intended = [one for one in self.intended if one != identity]
         elif event == "undone":
             if identity not in self.intended:
                 self.wrong.append(f"5: {identity} of {self.run_id} was undone, and nobody had intended it")
