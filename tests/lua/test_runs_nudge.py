@@ -79,3 +79,15 @@ def test_a_wait_keeps_its_time_and_notes_how_far_it_has_looked(world: RunWorld) 
 
     assert world.runs.suspend(again, [awaits("awaiting", 5_000, EVENT)]) == ("DONE", [])
     assert world.due_of(claim.ref) == due
+
+
+def test_a_note_is_not_lost_with_the_reply_that_told_of_it(world: RunWorld) -> None:
+    """The suspension that found it was answered to nobody: sent again, it lets the run look and does not rest."""
+    claim = world.taken()
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "NOTED"
+    wait = [awaits("awaiting", None, EVENT)]
+    assert world.runs.suspend(claim, wait) == ("READY", [])
+    before = world.dump()
+
+    assert world.runs.suspend(claim, wait) == ("READY", [])
+    assert world.dump() == before

@@ -39,7 +39,7 @@ for at = REST, #ARGV, 4 do
     end
   end
 end
-if seen[4] or #open <= tonumber(A.enough) or (failed and A.fast == '1') then
+if again or seen[4] or #open <= tonumber(A.enough) or (failed and A.fast == '1') then
   redis.call('HDEL', K.record, 'nudged')
   redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)
   arm(A.id)
