@@ -59,25 +59,47 @@ def test_an_event_is_heard_however_it_meets_its_wait(fleet: FlowFleet) -> None:
 
 
 def test_an_event_or_a_timeout_wins_and_the_other_is_not_lost(fleet: FlowFleet) -> None:
-    """F-38: a word comes within milliseconds of the end of a wait: it is heard now, or by the next one."""
+    """F-38: a word comes within milliseconds of the end of a wait: it is heard now, if in time, or by the next one."""
     flows, collision = fleet.flows, Collision(38, first=0.003)
 
-    def trial(n: int) -> RunHandle[list[str]]:
+    def trial(n: int) -> tuple[RunHandle[list[str]], float]:
         run: RunHandle[list[str]] = flows.patient.start(f"k{n}", 0.4)
         (wait,) = eventually(lambda: flows.dispatch.runs.timeline(run.id), within=20, what="it waits")
         at((wait.due_at or wait.resolved_at).timestamp() + collision.next())
         flows.dispatch.events.publish(flows.word, f"word {n}", key=f"k{n}")
+        accepted = time.time()
         collision.was_early(flows.dispatch.runs.timeline(run.id)[0].status != "timeout")
-        return run
+        return run, accepted
 
     with ThreadPoolExecutor(8) as callers:
         runs = list(callers.map(trial, range(TRIALS)))
 
-    told = [run.result(timeout=20) for run in runs]
+    told = [run.result(timeout=20) for run, _ in runs]
     assert [word for _, word in told] == [f"word {n}" for n in range(TRIALS)]
     orders = Counter(order for order, _ in told)
     assert orders["in time"] + orders["too late"] == TRIALS
     assert min(orders.values()) > 20
+    firsts = [(flows.dispatch.runs.timeline(run.id)[0], accepted) for run, accepted in runs]
+    ends = [(first.resolved_at.timestamp(), accepted) for first, accepted in firsts if first.status == "timeout"]
+    # What had been accepted when the wait was over was in time.
+    assert [end - accepted for end, accepted in ends if accepted < end] == []
+    check_history(fleet)
+
+
+def test_an_event_in_time_is_heard_though_no_process_is_free(fleet: FlowFleet) -> None:
+    """F-38: the run is taken up long after the end of its patience; what it waited for had come before."""
+    flows = fleet.flows
+    run = flows.patient.start("k", 4.0)
+    _waits(run)
+    (wait,) = flows.dispatch.runs.timeline(run.id)
+    fleet.shop.hold.enqueue_many([(f"held-{n}",) for n in range(4)])
+    eventually(lambda: all(fleet.effects(f"held-{n}") for n in range(4)), what="every process is busy")
+    flows.dispatch.events.publish(flows.word, "hello", key="k")
+    assert time.time() < wait.due_at.timestamp()
+
+    at(wait.due_at.timestamp() + 1.0)
+    (fleet.folder / "go").touch()
+    assert run.result(timeout=20) == ["in time", "hello"]
     check_history(fleet)
 
 

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.workflows.journal import Entry
+from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import ENDS, RunWorld, asleep, awaits, run_world
+from tests.lua.world import START
 
 EVENT = "approved#1"
 
@@ -91,3 +94,53 @@ def test_a_note_is_not_lost_with_the_reply_that_told_of_it(world: RunWorld) -> N
 
     assert world.runs.suspend(claim, wait) == ("READY", [])
     assert world.dump() == before
+
+
+# -- the end of a wait's time
+
+
+def _overdue(world: RunWorld) -> RunClaim:
+    """Return a run that was woken because the time of its wait was up, and taken."""
+    claim = world.suspended([awaits("awaiting", 100, EVENT)], nonce="a")
+    world.passes(100)
+    assert world.fire(claim.ref)[0] == "READY"
+    return world.take(claim.ref, nonce="b")
+
+
+def test_a_wait_is_over_when_its_run_has_looked_a_last_time(world: RunWorld) -> None:
+    """It found nothing, and nobody has told it since: the suspension resolves the wait, and the run goes on."""
+    claim = _overdue(world)
+    wait = [awaits("awaiting", 100, EVENT)]
+
+    verdict, details = world.runs.suspend(claim, wait)
+
+    over = Entry.parse(EVENT, details[1])
+    assert (verdict, details[0], over.status, over.seq, over.at) == ("READY", EVENT.encode(), "timeout", 1, START + 100)
+    assert world.promises(claim.ref)[EVENT] == over
+    assert world.runs.suspend(claim, wait) == (verdict, details)
+    assert world.shown(claim.ref)["state"] == "running"
+
+
+def test_an_event_that_is_told_of_at_the_last_moment_is_looked_for(world: RunWorld) -> None:
+    """Published in time or not, the run sees it before its wait is over."""
+    claim = _overdue(world)
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "NOTED"
+    wait = [awaits("awaiting", 100, EVENT)]
+
+    assert world.runs.suspend(claim, wait) == ("READY", [])
+    assert world.promises(claim.ref)[EVENT].status == "awaiting"
+    assert world.runs.suspend(claim, wait) == ("READY", [])  # sent again
+    claim.revision += 1
+    assert world.runs.suspend(claim, wait)[1][0] == EVENT.encode()
+
+
+def test_a_wait_that_ran_out_while_its_run_was_told_of_an_event_is_looked_at(world: RunWorld) -> None:
+    """It is ready for the event already; its time changes nothing before it has looked."""
+    claim = world.suspended([awaits("awaiting", 100, EVENT)], nonce="a")
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "READY"
+    world.passes(200)
+    assert world.fire(claim.ref) == ("NOTHING", "pending")
+
+    assert world.promises(claim.ref)[EVENT].status == "awaiting"
+    world.note(world.take(claim.ref, nonce="b"), EVENT)
+    assert world.promises(claim.ref)[EVENT].status == "value"

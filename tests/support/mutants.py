@@ -98,7 +98,7 @@ RUN_MUTANTS: tuple[Mutant, ...] = (
     Mutant("a sleep has no timer", ("runs/suspend",), "arm(A.id)\njournal", "journal"),
     Mutant("a sleeping run stays held", ("runs/suspend",), "redis.call('HDEL', K.held, A.id)", ""),
     Mutant("a sleep wakes nobody", ("runs/fire",), "elseif strike(what, false) then", "elseif false then"),
-    Mutant("a sleep is never over", ("runs/fire",), "if status == 'sleeping' or", "if"),
+    Mutant("a sleep is never over", ("runs/fire",), "if status == 'sleeping' then", "if false then"),
     Mutant("a due promise stays due", ("runs/fire",), "redis.call('ZREM', K.due, what)", ""),
     Mutant("a recovered run is not ready", ("runs/release",), "redis.call('ZADD', K.lane, now, id)", ""),
     Mutant("a pause has no timer", ("runs/release",), "  arm(A.id)\n", ""),

@@ -1,4 +1,4 @@
--- PURPOSE  Resolves what of a run is due: sleeps end, waits time out, retries and the start come, the deadline passes.
+-- PURPOSE  Moves on what of a run is due: sleeps end, waits are looked at a last time, retries and the start come, the deadline passes.
 -- KEYS     record from_state from_name to_state to_name lane lanes marks promises waits due timers held worker leader journal
 -- ARGV     now journal id lane grace term limit holder
 --          from_state, from_name: of waiting; grace: ms; limit: how many promises one call resolves; holder: the
@@ -31,9 +31,11 @@ for _, what in ipairs(due) do
     local before = redis.call('HGET', K.promises, what)
     local status = before and string.match(before, '^%a+')
     local rest = before and string.match(before, '^%a+ %S+ %S+ (.*)$')
-    if status == 'sleeping' or status == 'awaiting' then
+    -- A wait for an event is not resolved here: of what was published in time its run may not have heard yet. It looks
+    -- once more, and ``suspend`` resolves it if that finds nothing.
+    if status == 'sleeping' then
       local seq = redis.call('HINCRBY', K.record, 'seq', 1)
-      redis.call('HSET', K.promises, what, entry(status == 'sleeping' and 'value' or 'timeout', seq, now, rest))
+      redis.call('HSET', K.promises, what, entry('value', seq, now, rest))
     end
     if status == 'retrying' then
       woken = woken or redis.call('SISMEMBER', K.waits, what) == 1

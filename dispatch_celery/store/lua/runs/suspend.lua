@@ -4,6 +4,8 @@
 --          enough: it is woken when so few are left; fast: 1 to wake it at the first that failed, too; progress: how
 --          far it has come, or empty.
 --          awaited: identity, status (sleeping, awaiting, retrying or open), delay in ms or empty, rest; in turn.
+--          A wait for an event that has come to rest before, and whose time is up by now, is resolved here: its run has
+--          looked, and nobody has told it of anything since.
 -- RETURNS  DONE | REPEATED state | READY identity entry ... (or nothing: it is to look again) | CANCELLING reason | FENCED state
 -- ERRORS   none
 -- TRANSITIONS running>waiting
@@ -22,7 +24,14 @@ local open, failed = {}, false
 for at = REST, #ARGV, 4 do
   local identity, status, delay = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local before = redis.call('HGET', K.promises, identity)
-  local word = before and string.match(before, '^%a+')
+  local word, due = string.match(before or '', '^(%a+) %S+ (%S+)')
+  due = tonumber(due or 0)
+  if word == 'awaiting' and due > 0 and due <= now and not seen[4] and not again then
+    redis.call('ZREM', K.due, identity)
+    before = entry('timeout', redis.call('HINCRBY', K.record, 'seq', 1), now, ARGV[at + 3])
+    redis.call('HSET', K.promises, identity, before)
+    word = 'timeout'
+  end
   if word == 'value' or word == 'error' or word == 'timeout' then
     ready[#ready + 1] = identity
     ready[#ready + 1] = before
@@ -30,15 +39,16 @@ for at = REST, #ARGV, 4 do
   else
     open[#open + 1] = identity
     if not again and (not before or word ~= status or status == 'retrying') then
-      local due = delay ~= '' and now + tonumber(delay) or 0
+      due = delay ~= '' and now + tonumber(delay) or 0
       redis.call('HSET', K.promises, identity, entry(status, 0, due, ARGV[at + 3]))
       if delay ~= '' then redis.call('ZADD', K.due, due, identity) end
     elseif not again and status == 'awaiting' then
       -- It waits on: its due time stays, how far it has looked may have changed.
-      redis.call('HSET', K.promises, identity, entry(status, 0, tonumber(string.match(before, '^%a+ %S+ (%S+)')), ARGV[at + 3]))
+      redis.call('HSET', K.promises, identity, entry(status, 0, due, ARGV[at + 3]))
     end
   end
 end
+-- Sent again while it is held, this was answered READY: its holder goes on, whatever that answer was about.
 if again or seen[4] or #open <= tonumber(A.enough) or (failed and A.fast == '1') then
   redis.call('HDEL', K.record, 'nudged')
   redis.call('HSET', K.record, 'revision', tonumber(A.revision) + 1, 'op', A.op)
