@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from dispatch_celery.codec import Codec
@@ -174,6 +175,7 @@ class Inbox:
             topics = self._look(places, waiter, told)
             further = []
             for (n, place), events in zip(looking, topics, strict=True):
+                self._note_consumed((place.digest, self._begin(place, waits[n])), events, seen[place.digest])
                 first = self._first(events, waits[n], n, seen, place.digest)
                 if first is not None:
                     found.append(first)
@@ -187,6 +189,12 @@ class Inbox:
     def _look(self, places: list[tuple[Place, int]], waiter: str, told: str) -> list[list[StoredEvent]]:
         topics = self._engine.topics
         return self._engine.holder.insist(lambda: topics.look(places, waiter=waiter, run=told))
+
+    def _note_consumed(self, topic: tuple[str, int], events: Sequence[StoredEvent], after: int) -> None:
+        """Note what of a topic no later wait need look at: it was looked at without a gap, and is consumed."""
+        if self._engine.looked.get(topic, topic[1]) == after:
+            consumed = takewhile(lambda event: event.id in self._engine.journal.events, events)
+            self._engine.looked[topic] = max((event.place for event in consumed), default=after)
 
     def _first(
         self, events: Sequence[StoredEvent], wait: EventWait, which: int, seen: dict[str, int], digest: str
@@ -206,9 +214,13 @@ class Inbox:
         seen = dict(entry.head.get("p", {})) if entry is not None else dict(asked.head.get("p", {}))
         for wait in waits:
             for place in wait.places:
-                first = 0 if place.run else (self._engine.claim.created_at - wait.lookback) * _MICRO - 1
-                seen.setdefault(place.digest, first)
+                first = self._begin(place, wait)
+                seen.setdefault(place.digest, self._engine.looked.get((place.digest, first), first))
         return seen
+
+    def _begin(self, place: Place, wait: EventWait) -> int:
+        """Return after which place a topic concerns a wait at all."""
+        return 0 if place.run else (self._engine.claim.created_at - wait.lookback) * _MICRO - 1
 
     @staticmethod
     def _suits(event: StoredEvent, wait: EventWait, which: int) -> _Found | None:

@@ -97,7 +97,8 @@ class Journal:
     """What is recorded of a run, and what its code has asked for so far."""
 
     def __init__(self, entries: Sequence[Entry], consumed: frozenset[str] = frozenset()) -> None:
-        self._consumed = consumed
+        self.events: set[str] = set(consumed)
+        """The events that the run has consumed, in this generation and in those before."""
         self.size = 0
         """How many bytes its outcomes have."""
         self._places: dict[tuple[str, int], Entry] = {}
@@ -143,11 +144,6 @@ class Journal:
         return [entry for entry in self._entries.values() if entry.status == "awaiting"]
 
     @property
-    def events(self) -> frozenset[str]:
-        """The events that the run has consumed, in this generation and in those before."""
-        return self._consumed | consumed_by(self._entries.values())
-
-    @property
     def asked(self) -> int:
         """How many durable calls the code has made since it ran from the top."""
         return len(self._asked)
@@ -191,6 +187,7 @@ class Journal:
         self.size += len(entry.payload) - (len(before.payload) if before is not None else 0)
         self._places[path, place] = self._entries[entry.identity] = entry
         self._last[path] = max(place, self._last.get(path, -1))
+        self.events |= consumed_by([entry])
 
     def _sequences(self) -> str:
         """Return what is recorded and what the code asks for, from a little before they part."""

@@ -96,6 +96,8 @@ class Slice:
         self._runner = runner
         self._fleet = fleet
         self.topics = topics
+        self.looked: dict[tuple[str, int], int] = {}
+        """Of a topic, from where a wait looks at it first: up to where all of that is consumed."""
         self._step_retry = step_retry
         self.max_payload = max_payload
         """The largest arguments or result of a step, in bytes: a step's definition knows no app."""
