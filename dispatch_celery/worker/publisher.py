@@ -93,7 +93,8 @@ class BrokerPublisher:
         """Return how many messages a queue holds; None where the broker does not tell."""
         try:
             with self._connected().channel() as channel:
-                declared: Any = self._app.amqp.queues[queue](channel).queue_declare(passive=True)
+                # In Redis an empty queue is a list that does not exist: a passive declaration would be refused.
+                declared: Any = self._app.amqp.queues[queue](channel).queue_declare(passive=not self._is_redis)
                 return int(declared.message_count)
         except Exception:  # noqa: BLE001 - only a hint; every transport fails in its own way
             return None

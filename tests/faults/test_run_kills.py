@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dispatch_celery import RunState
+from dispatch_celery.store.embedded import EmbeddedServer
 from tests.support.boundary_flows import LEGS, WHERE
 from tests.support.eventually import eventually
 from tests.support.flow_workers import FlowFleet, flow_fleet
@@ -57,3 +58,24 @@ def test_a_kill_at_a_boundary_repeats_the_step_at_hand_and_no_other(victim: str,
         info = run.info()
         assert (info.state, info.token) == (RunState.COMPLETED, 2)
     check_history(fleet)
+
+
+@pytest.mark.parametrize("broker", ["of the state", "apart"])
+def test_wake_ups_that_a_killed_worker_had_taken_are_published_again(
+    broker: str, namespace: str, server_url: str, killable_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    """F-02: runs that were ready and had not begun do not wait for the broker to miss their messages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPATCH_REDIS_URL", killable_server.url)
+        url = killable_server.url if broker == "of the state" else server_url
+        with flow_fleet(namespace, url, tmp_path, "tests.support.boundary_flows") as fleet:
+            worker = fleet.start("w1", "-c", "1")
+            first = fleet.flows.forward.start("first", "1-begin", 1)
+            eventually(lambda: fleet.effects("at-first"), what="the only process is busy")
+            others = [fleet.flows.forward.start(f"other-{n}", "", 0) for n in range(3)]
+            eventually(lambda: worker.words.count("] received") == 4, what="it has taken all messages")
+            worker.kill()
+            fleet.start("w2", "-c", "1")
+
+            assert [run.result(timeout=20) for run in (first, *others)] == [[1, 4, 9, 16, 25]] * 4
+            check_history(fleet)
