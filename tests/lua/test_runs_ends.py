@@ -14,8 +14,6 @@ from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import ENDS, FIELDS, RunWorld, asleep, awaits, run_world
 from tests.lua.world import START
 
-RETAINED = {"completed": "retain_completed", "failed": "retain_failed", "cancelled": "retain_cancelled"}
-
 
 @pytest.fixture
 def world(store: RedisStore, namespace: str) -> Iterator[RunWorld]:
@@ -107,7 +105,7 @@ def test_an_end_is_recorded_and_leaves_nothing_open(world: RunWorld, outcome: st
     found, record = world.dump(), world.shown(claim.ref)
     name, value = FIELDS[outcome]
     assert (record["state"], record[name], record["finished_at"]) == (outcome, value, str(START + 30))
-    assert found.ordered["expiry"] == {claim.ref.id: START + 30 + getattr(world.settings, RETAINED[outcome])}
+    assert found.ordered["expiry"] == {claim.ref.id: START + 30 + getattr(world.settings, f"retain_{outcome}")}
     assert f"run:{claim.ref.id}:due" not in found.ordered
     assert not {"token", "holder", "pid", "op"} & set(record)
     assert found.ordered["run-scope:a/b"] == {claim.ref.id: START}
@@ -274,7 +272,7 @@ def test_a_run_is_deleted_when_its_time_has_passed(world: RunWorld, state: str) 
     claim = world.taken(timeout=90_000, key="k", scope="a/b")
     world.note(claim, "a#1")
     world.finish(claim, state)
-    world.passes(getattr(world.settings, RETAINED[state]) - 1)
+    world.passes(getattr(world.settings, f"retain_{state}") - 1)
     before = world.dump()
     assert world.runs.delete(claim.ref, state, term=term) == Answer("STATE", state)
     world.passes(1)
