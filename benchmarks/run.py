@@ -23,23 +23,30 @@ from pathlib import Path
 from harness import report
 from harness.bench import Bench
 from harness.book import Book
-from harness.contenders import CONTENDERS, OURS, Contender, prepare
-from harness.faults import recovery, timers
+from harness.contenders import CONTENDERS, EVERYBODY, FLOWS, OURS, WORKFLOWS, Contender, prepare
+from harness.faults import recovery, takeover, timers
+from harness.flows import FLOW_STEPS, FlowSizes
 from harness.measures import STEPS, Sizes, rest
+from harness.postgres import Postgres
 from harness.profiling import profile
+from harness.sleepers import sleepers
 
 from dispatch_celery.store.embedded import EmbeddedServer
 
 HERE = Path(__file__).parent
-SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery")
+SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery", "workflows")
 QUICK = Sizes(one=300, backlog=1_500, naps=100, probes=40, idle=10.0, timers=1_000, spread=3.0)
+FEW = FlowSizes(
+    runs=3, probes=15, backlog=500, members=100, events=8, recorded=200, replays=2, sleepers=300, night=35.0, idle=5.0
+)
 
 
 def main() -> int:
     """Run what was asked for; write the page also when interrupted."""
     options = arguments()
     load = os.getloadavg()[0]
-    contenders, skipped = field(options.systems)
+    postgres = Postgres()
+    contenders, skipped = field(options, postgres)
     book, started = Book(), time.monotonic()
     # Workers live in sessions of their own: whoever ends this run must end them too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -47,12 +54,14 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         EmbeddedServer(append_only=not options.no_aof) as server,
     ):
-        bench = Bench(server, Path(folder))
-        named = describe(bench, aof=not options.no_aof)
+        bench = Bench(server, Path(folder), postgres)
+        named = describe(bench, contenders, aof=not options.no_aof)
         try:
             measure(bench, contenders, book, options)
         except KeyboardInterrupt:
             book.notes.append("interrupted: the figures are what had been measured until then")
+        finally:
+            postgres.close()
         took = time.monotonic() - started
         run = report.Circumstances(command_line(), named, took, load, amounts(options))
         report.write(options.output, book, run, skipped)
@@ -67,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recovery", type=int, default=20, metavar="TRIALS", help="kills; half as many, hint off")
     parser.add_argument("--quick", action="store_true", help="one small round: whether it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
-    parser.add_argument("--systems", nargs="+", choices=[contender.key for contender in CONTENDERS])
+    parser.add_argument("--systems", nargs="+", choices=[contender.key for contender in EVERYBODY])
     parser.add_argument("--no-aof", action="store_true", help="without an append-only file (else: fsync every second)")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -77,13 +86,19 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def field(wanted: Sequence[str] | None) -> tuple[list[Contender], list[str]]:
+def field(options: argparse.Namespace, postgres: Postgres) -> tuple[list[Contender], list[str]]:
     """Return who takes part, and who cannot, with the reason."""
     contenders, skipped = [], []
-    for contender in CONTENDERS:
-        if wanted and contender.key not in wanted:
+    asked = [
+        *(CONTENDERS if set(options.only) - {"workflows"} else ()),
+        *(WORKFLOWS if "workflows" in options.only else ()),
+    ]
+    for contender in asked:
+        if options.systems and contender.key not in options.systems:
             continue
-        why = prepare(contender)
+        if options.no_aof and contender.appendfsync == "always":
+            continue
+        why = prepare(contender) or (postgres.why_not(contender) if contender.postgres else None)
         if why is None:
             contenders.append(contender)
         else:
@@ -95,19 +110,25 @@ def field(wanted: Sequence[str] | None) -> tuple[list[Contender], list[str]]:
 def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: argparse.Namespace) -> None:
     """Measure everything: what is compared, round by round; what is counted or only ours has, at the end."""
     sizes = chosen(options)
+    of_jobs = [contender for contender in contenders if not contender.flows]
+    of_workflows = [contender for contender in contenders if contender.flows]
     ours = [contender for contender in contenders if contender.key == OURS]
     for number in range(options.rounds):
-        heading, turn = f"round {number + 1}/{options.rounds}", number % len(contenders)
+        heading = f"round {number + 1}/{options.rounds}"
         for step in (step for section in STEPS if section in options.only for step in STEPS[section]):
-            for contender in [*contenders[turn:], *contenders[:turn]]:
+            for contender in turned(of_jobs, number):
                 book.round = number
-                attempt(
-                    book, f"{heading}: {step.__name__} of {contender.key}", partial(step, bench, contender, book, sizes)
-                )
+                name = f"{heading}: {step.__name__} of {contender.key}"
+                attempt(book, name, partial(step, bench, contender, book, sizes))
         for contender in ours if "timers" in options.only else []:
             book.round = number
             attempt(book, f"{heading}: timers", partial(timers, bench, contender, book, sizes.timers, sizes.spread))
-    for contender in contenders if "idle" in options.only else []:
+        for what, flow_step in FLOW_STEPS.items():
+            for contender in turned([one for one in of_workflows if what in one.flows], number):
+                book.round = number
+                name = f"{heading}: {flow_step.__name__} of {contender.key}"
+                attempt(book, name, partial(flow_step, bench, contender, book, flow_sizes(options)))
+    for contender in of_jobs if "idle" in options.only else []:
         attempt(book, f"idle of {contender.key}", partial(rest, bench, contender, book, sizes))
     for contender in ours if "profile" in options.only else []:
         attempt(book, "profile", partial(profile, bench, contender, book, 2 * sizes.backlog))
@@ -116,6 +137,23 @@ def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: 
         attempt(book, "recovery", partial(recovery, bench, contender, book, trials, hint=True))
         half = (trials + 1) // 2
         attempt(book, "recovery, hint off", partial(recovery, bench, contender, book, half, hint=False))
+    measure_rests(bench, of_workflows, book, options)
+
+
+def measure_rests(bench: Bench, contenders: Sequence[Contender], book: Book, options: argparse.Namespace) -> None:
+    """Measure what takes its time, and is done once: sleeping runs, and killed workers."""
+    for contender in [one for one in contenders if "sleepers" in one.flows]:
+        book.round = 0
+        attempt(book, f"sleepers of {contender.key}", partial(sleepers, bench, contender, book, flow_sizes(options)))
+    for contender in [one for one in contenders if one.key == FLOWS]:
+        half = (options.recovery + 1) // 2
+        attempt(book, "takeover of runs", partial(takeover, bench, contender, book, half))
+
+
+def turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
+    """Return the contenders in this round's order."""
+    turn = number % len(contenders) if contenders else 0
+    return [*contenders[turn:], *contenders[:turn]]
 
 
 def chosen(options: argparse.Namespace) -> Sizes:
@@ -123,13 +161,24 @@ def chosen(options: argparse.Namespace) -> Sizes:
     return QUICK if options.quick else Sizes()
 
 
+def flow_sizes(options: argparse.Namespace) -> FlowSizes:
+    """Return how much of everything workflows do in this run."""
+    return FEW if options.quick else FlowSizes()
+
+
 def amounts(options: argparse.Namespace) -> str:
     """Say how much this run did."""
-    sizes = chosen(options)
+    sizes, flows = chosen(options), flow_sizes(options)
+    of_flows = (
+        f"; {flows.runs} workflows of {flows.length} steps, {flows.probes} of one, {flows.backlog:,} of five; "
+        f"{flows.members:,} members; {flows.events} events; {flows.replays} replays of {flows.recorded:,} steps; "
+        f"{flows.sleepers:,} sleepers; {(options.recovery + 1) // 2} kills of workers that execute a run"
+    )
     return (
         f"{options.rounds} rounds; {sizes.one:,} jobs enqueued one by one, {sizes.backlog:,} in a backlog of no-ops, "
         f"{sizes.naps:,} of 5 ms; {sizes.probes} probes of latency; {sizes.idle:g} s of idleness; {sizes.timers:,} "
         f"timers over {sizes.spread:g} s and in one instant; {options.recovery} kills of each kind, half without hint"
+        + (of_flows if "workflows" in options.only else "")
     )
 
 
@@ -143,11 +192,13 @@ def attempt(book: Book, name: str, action: Callable[[], None]) -> None:
         book.notes.append(f"failed: {name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
 
-def describe(bench: Bench, *, aof: bool) -> str:
-    """Return which server this was."""
+def describe(bench: Bench, contenders: Sequence[Contender], *, aof: bool) -> str:
+    """Return which servers these were."""
     info = bench.client.info("server")
     name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
-    return f"{name} on loopback, {'append-only file, fsync every second' if aof else 'without persistence'}"
+    told = f"{name} on loopback, {'append-only file, fsync every second' if aof else 'without persistence'}"
+    other = next((bench.postgres.settings(contender) for contender in contenders if contender.postgres), "")
+    return f"{told}; {other}" if other else told
 
 
 def command_line() -> str:

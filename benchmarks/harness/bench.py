@@ -19,6 +19,7 @@ from systems.effects import COUNTER, EFFECTS_DB, PROCESSES
 
 from dispatch_celery.store.embedded import EmbeddedServer
 from harness.contenders import SYSTEMS, Contender
+from harness.postgres import Postgres
 
 _LIMIT = 120.0
 _POLL = 0.01
@@ -48,24 +49,35 @@ class Crew:
 
 
 class Bench:
-    """One server for the whole run; every measurement starts with an empty one."""
+    """One server for the whole run; every measurement starts with an empty one, and with an empty database."""
 
-    def __init__(self, server: EmbeddedServer, folder: Path) -> None:
+    def __init__(self, server: EmbeddedServer, folder: Path, postgres: Postgres) -> None:
         self.server = server
         self.folder = folder
         self.client: Any = Redis(port=server.port, db=0)
         self.effects: Any = Redis(port=server.port, db=EFFECTS_DB)
+        self.postgres = postgres
         self._logs = 0
 
     def environment(self, contender: Contender, extra: dict[str, str] | None = None) -> dict[str, str]:
         """Return the environment of one of its processes: the machine's, and nothing of ours but what is chosen."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DISPATCH_", "BENCH_"))}
         where = {"BENCH_HOST": "127.0.0.1", "BENCH_PORT": str(self.server.port)}
+        if contender.postgres:
+            where["BENCH_POSTGRES"] = self.postgres.database(contender)
         return {**inherited, **where, **contender.environment, **(extra or {})}
 
-    def flush(self) -> None:
-        """Empty the server."""
+    def flush(self, appendfsync: str = "everysec") -> None:
+        """Empty the server, and say how often it is to put on disk what it is told."""
+        self.client.config_set("appendfsync", appendfsync)
         self.client.flushall(asynchronous=False)
+
+    def empty(self, contender: Contender) -> None:
+        """Empty all that a system stores in."""
+        self.flush(contender.appendfsync)
+        if contender.postgres and not self.postgres.blank(contender):
+            self.ask(contender, "prepare")
+            self.postgres.keep(contender)
 
     def info(self, field: str) -> int:
         """Return one number of INFO."""
@@ -92,12 +104,14 @@ class Bench:
         """Return how many effects there are."""
         return int(self.effects.get(COUNTER) or 0)
 
-    def await_count(self, contender: Contender, wanted: int, log: Path) -> tuple[float, int]:
+    def await_count(
+        self, contender: Contender, wanted: int, log: Path, *, patience: float = _LIMIT
+    ) -> tuple[float, int]:
         """Wait for so many effects; return the moment and how many there were."""
-        limit = time.monotonic() + _LIMIT
+        limit = time.monotonic() + patience
         while (found := self.count()) < wanted:
             if time.monotonic() > limit:
-                raise Failed(f"{contender.label}: {found} of {wanted} effects in {_LIMIT:.0f} s\n{tail(log)}")
+                raise Failed(f"{contender.label}: {found} of {wanted} effects in {patience:.0f} s\n{tail(log)}")
             time.sleep(_POLL)
         return time.perf_counter(), found
 

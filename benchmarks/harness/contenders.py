@@ -38,6 +38,12 @@ class Contender:
     needs: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     pools: dict[str, str] = field(default_factory=lambda: dict(_CELERY_POOLS))
+    flows: tuple[str, ...] = ()
+    """The measurements of workflows it takes part in; none, and it is a system of jobs."""
+    appendfsync: str = "everysec"
+    """How often the server puts on disk what this system writes."""
+    postgres: bool = False
+    """Whether its state is in PostgreSQL, in a database of its own."""
 
     @property
     def python(self) -> str:
@@ -81,10 +87,73 @@ CONTENDERS = (
     ),
 )
 
+FLOWS = "flows"
+ALWAYS = "flows-always"
+CANVAS = "canvas"
+DBOS = "dbos"
+ABSURD = "absurd"
+
+_EACH = ("steps", "one", "drain")
+
+WORKFLOWS = (
+    Contender(
+        CANVAS,
+        "plain Celery's canvas",
+        "canvas_flows",
+        "the chain stops: its task under way is lost",
+        flows=(*_EACH, "fan"),
+    ),
+    Contender(
+        FLOWS,
+        "our workflows",
+        "ours_flows",
+        "its runs go on elsewhere",
+        flows=(*_EACH, "fan", "events", "replay", "sleepers"),
+    ),
+    Contender(
+        ALWAYS,
+        "our workflows, fsync at every write",
+        "ours_flows",
+        "its runs go on elsewhere",
+        pools={"prefork": "prefork -c 2"},
+        flows=_EACH,
+        appendfsync="always",
+    ),
+    Contender(
+        DBOS,
+        "DBOS",
+        "dbos_flows",
+        "its workflows wait until the same executor starts again",
+        ("dbos", "psycopg"),
+        pools={
+            "tuned": "two processes, queue looked at every 50 ms, 8 at once",
+            "queue": "two processes, queue and results looked at each second, 32 at once",
+            "inline": "run by the process that starts it, without a queue",
+            "threads": "two processes, a thread for each",
+        },
+        flows=(*_EACH, "fan", "events", "replay", "sleepers"),
+        postgres=True,
+    ),
+    Contender(
+        ABSURD,
+        "Absurd",
+        "absurd_flows",
+        "its tasks run again when their claim ends, after two minutes",
+        ("absurd-sdk", "absurdctl", "psycopg"),
+        pools={
+            "tuned": "two processes, queue looked at every 20 ms, 32 taken at once",
+            "processes": "two processes, queue looked at every 250 ms, one taken at once",
+        },
+        flows=(*_EACH, "fan", "events", "replay", "sleepers"),
+        postgres=True,
+    ),
+)
+EVERYBODY = (*CONTENDERS, *WORKFLOWS)
+
 
 def named(key: str) -> Contender:
     """Return a contender by its key."""
-    return next(contender for contender in CONTENDERS if contender.key == key)
+    return next(contender for contender in EVERYBODY if contender.key == key)
 
 
 def interpreter(environment: str) -> str:

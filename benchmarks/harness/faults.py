@@ -1,6 +1,6 @@
-"""Recovery: how long until the job of a killed process runs elsewhere, and timers: how late they are.
+"""Recovery: how long until the job or run of a killed process goes on elsewhere, and timers: how late they are.
 
-The workers are real ones; the jobs are enqueued in this process, by the product's own verbs.
+The workers are real ones; the jobs and runs are started in this process, by the product's own verbs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Fleet:
         self.bench = bench
         self.contender = contender
         self.extra = extra
-        self.ours = import_ours(bench)
+        self.ours = import_ours(bench, contender.module)
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
         self.logs: list[Path] = []
         self.number = 0
@@ -73,7 +74,7 @@ class Fleet:
         for pid in others:
             os.kill(pid, signal.SIGSTOP)
         try:
-            self.ours.holding.enqueue(number)
+            self.ours.begin_to_hold(number)
             pid, parent, _ = eventually(partial(self.starts, number), within=5, what="a job starts", logs=self.logs)[0]
         finally:
             for pid_stopped in others:
@@ -100,39 +101,51 @@ class Fleet:
             end(process)
 
 
-def import_ours(bench: Bench) -> Any:
-    """Return the module of our system, joined to this run's server."""
-    if "ours" not in sys.modules:
+def import_ours(bench: Bench, module: str) -> Any:
+    """Return a module of our system, joined to this run's server."""
+    if str(SYSTEMS) not in sys.path:
         os.environ.update(BENCH_HOST="127.0.0.1", BENCH_PORT=str(bench.server.port))
         sys.path.insert(0, str(SYSTEMS))
-    import ours  # noqa: PLC0415 - it reads where the server is when it is imported
-
-    return ours
+    return import_module(module)  # not before now: it reads where the server is when it is imported
 
 
 def recovery(bench: Bench, contender: Contender, book: Book, trials: int, *, hint: bool) -> None:
-    """Kill whole workers, the leader and a follower in turn, and pool processes."""
+    """Kill whole workers that execute a job, the leader and a follower in turn, and pool processes."""
     bench.flush()
     chance = random.Random(_SEED)
     fleet = Fleet(bench, contender, {"DISPATCH_LIVENESS_HINT": "1" if hint else "0"})
-    name = "recovery_hint" if hint else "recovery_lease"
     try:
-        for trial in range(trials):
-            fleet.fill()
-            leads = trial % 2 == 0
-            victim = fleet.leader() if leads else next(pid for pid in fleet.workers if pid != fleet.leader())
-            number, _ = fleet.hold_on(victim)
-            # Any moment of the renewals' rhythm, and also jobs that have only just begun.
-            time.sleep(chance.uniform(0.05, 3.0))
-            killed = time.monotonic_ns()
-            end(fleet.workers.pop(victim))
-            book.round = trial
-            book.add(name, OURS, fleet.await_second_start(number, killed), pool="leader" if leads else "follower")
-            print(f"  {name} {trial + 1}/{trials}", end="\r", flush=True)
+        _kill_workers(fleet, book, trials, chance, "recovery_hint" if hint else "recovery_lease")
         if hint:
             _kill_children(fleet, book, trials, chance)
     finally:
         fleet.close()
+
+
+def takeover(bench: Bench, contender: Contender, book: Book, trials: int) -> None:
+    """Kill whole workers that execute a run, the leader and a follower in turn."""
+    bench.empty(contender)
+    fleet = Fleet(bench, contender, {})
+    try:
+        _kill_workers(fleet, book, trials, random.Random(_SEED), "flow_takeover")
+    finally:
+        fleet.close()
+
+
+def _kill_workers(fleet: Fleet, book: Book, trials: int, chance: random.Random, measure: str) -> None:
+    for trial in range(trials):
+        fleet.fill()
+        leads = trial % 2 == 0
+        victim = fleet.leader() if leads else next(pid for pid in fleet.workers if pid != fleet.leader())
+        number, _ = fleet.hold_on(victim)
+        # Any moment of the renewals' rhythm, and also what has only just begun.
+        time.sleep(chance.uniform(0.05, 3.0))
+        killed = time.monotonic_ns()
+        end(fleet.workers.pop(victim))
+        book.round = trial
+        pool, taken = "leader" if leads else "follower", fleet.await_second_start(number, killed)
+        book.add(measure, fleet.contender.key, taken, pool=pool)
+        print(f"  {measure} {trial + 1}/{trials}", end="\r", flush=True)
 
 
 def _kill_children(fleet: Fleet, book: Book, trials: int, chance: random.Random) -> None:
@@ -154,7 +167,7 @@ def _timers(bench: Bench, contender: Contender, moments: Sequence[float]) -> lis
     than it is called.
     """
     bench.flush()
-    ours = import_ours(bench)
+    ours = import_ours(bench, contender.module)
     with bench.workers(contender, "prefork") as crew:
         eventually(ours.dispatch.workers.leader, within=60, what="a worker leads", logs=(crew.log,))
         first = datetime.now(UTC) + timedelta(seconds=_AHEAD)

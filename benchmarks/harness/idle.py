@@ -15,7 +15,9 @@ from harness.bench import Bench
 from harness.book import Book
 from harness.contenders import Contender
 
-_SETTLE = 6.0
+SETTLE = 6.0
+"""Seconds for the first renewals, and what is asked for while work runs: they are not idleness."""
+
 _WINDOWS = 5
 _OWN = ("info", "monitor")
 
@@ -29,15 +31,14 @@ def idle(bench: Bench, contender: Contender, book: Book, seconds: float) -> None
         bench.flush()
         with bench.workers(contender, "prefork", count=workers) as crew:
             bench.warm(contender, crew.log)
-            # The first renewals, and what is asked for while work runs, are not idleness.
-            time.sleep(_SETTLE)
+            time.sleep(SETTLE)
             _watch(bench, contender, book, fleet, seconds)
 
 
 def _watch(bench: Bench, contender: Contender, book: Book, fleet: str, seconds: float) -> None:
     workers, window = FLEETS[fleet], seconds / _WINDOWS
     before = _executed(bench)
-    sent = _sent(bench, seconds)
+    sent = sent_in(bench, seconds)
     done = _executed(bench)
     done.subtract(before)
     book.round = 0
@@ -57,7 +58,7 @@ def _executed(bench: Bench) -> Counter[str]:
     return Counter({name: count for name, count in calls.items() if name not in _OWN})
 
 
-def _sent(bench: Bench, seconds: float) -> list[tuple[float, str]]:
+def sent_in(bench: Bench, seconds: float) -> list[tuple[float, str]]:
     """Return the commands that clients send in so many seconds, and when; what scripts call is not among them."""
     seen = b""
     with socket.create_connection(("127.0.0.1", bench.server.port)) as monitor:

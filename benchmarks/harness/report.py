@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.book import Book, Place
-from harness.contenders import BASE, CONTENDERS, HUEY, OURS, named, versions
+from harness.contenders import BASE, EVERYBODY, FLOWS, HUEY, OURS, named, versions
 from harness.idle import FLEETS
-from harness.rows import METHOD, SECTIONS, Row
+from harness.rows import FLOW_METHOD, METHOD, SECTIONS, Row
 from harness.targets import TARGETS, Target
 
 
@@ -30,7 +30,7 @@ class Circumstances:
 
 def write(path: Path, book: Book, circumstances: Circumstances, skipped: Sequence[str]) -> None:
     """Write the whole page."""
-    parts = ["# Benchmark results", _circumstances(circumstances), METHOD]
+    parts = ["# Benchmark results", _circumstances(circumstances), METHOD, FLOW_METHOD]
     if skipped:
         parts.append("\n".join(f"**Not measured: {line}**" for line in skipped))
     parts += ["## Targets", _targets(book), "## Who takes part", _field()]
@@ -68,7 +68,7 @@ def _processor() -> str:
 
 def _field() -> str:
     lines = ["| system | made of | after `kill -9` of a worker |", "|---|---|---|"]
-    lines += [f"| {one.label} | {versions(one) or 'not installed'} | {one.crash} |" for one in CONTENDERS]
+    lines += [f"| {one.label} | {versions(one) or 'not installed'} | {one.crash} |" for one in EVERYBODY]
     return "\n".join(lines)
 
 
@@ -92,15 +92,18 @@ def _table(book: Book, row: Row) -> str:
     places = book.places(row.measure)
     if not places:
         return ""
-    compared = row.compared and any(place[0] == BASE for place in places)
-    lines = [f"### {row.title}", "", "| system | median (min..max) |" + (" x plain |" if compared else "")]
+    compared = row.compared and any(place[0] == row.base for place in places)
+    against = f" x {'plain' if row.base == BASE else named(row.base).label} |" if compared else ""
+    lines = [f"### {row.title}", "", "| system | median (min..max) |" + against]
     lines.append("|---|---|" + ("---|" if compared else ""))
     for place in _ordered(places):
         line = f"| {_name(place)} | {_spread(book.samples(row.measure, *place), row.form)} |"
         if compared:
-            own = (BASE, place[1]) if (BASE, place[1]) in places else next(one for one in places if one[0] == BASE)
+            own = (row.base, place[1] if row.base == BASE else named(row.base).usual)
+            own = own if own in places else next(one for one in places if one[0] == row.base)
             line += f" {_spread(book.ratios(row.measure, place, own), '{:.2f}')} |"
         lines.append(line)
+    lines += [f"| {named(key).label} | {words} |" + (" |" if compared else "") for key, words in row.words.items()]
     return "\n".join(lines)
 
 
@@ -148,11 +151,12 @@ def _spread(samples: Sequence[float], form: str) -> str:
 
 
 def _ordered(places: Sequence[Place]) -> list[Place]:
-    keys = [contender.key for contender in CONTENDERS]
-    return sorted(places, key=lambda place: (place[1] in {"solo", "prefork-defaults"}, place[1], keys.index(place[0])))
+    keys = [contender.key for contender in EVERYBODY]
+    usual = {contender.key: ("", contender.usual) for contender in EVERYBODY}
+    return sorted(places, key=lambda place: (place[1] not in usual[place[0]], place[1], keys.index(place[0])))
 
 
 def _name(place: Place) -> str:
     key, pool = place
     text = named(key).label + (f", {named(key).pools.get(pool, pool)}" if pool else "")
-    return f"**{text}**" if key == OURS else text
+    return f"**{text}**" if key in {OURS, FLOWS} else text

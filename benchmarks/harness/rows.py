@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.contenders import ABSURD, BASE, CANVAS, DBOS
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,55 @@ class Row:
     title: str
     form: str
     compared: bool = True
+    base: str = BASE
+    """Whose figure is one in the last column."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What there is to say of who has no figure here."""
 
+
+def _flow(measure: str, title: str, form: str, *, compared: bool = True, **words: str) -> Row:
+    return Row(measure, title, form, compared, base=DBOS, words=words)
+
+
+_NO_WAIT = {CANVAS: "it has no events"}
+_NO_REST = {CANVAS: "it has no rest that survives its worker"}
+
+WORKFLOW_ROWS = (
+    _flow("flow_step_p50", "One extra step of a workflow, p50, ms", "{:.3f}"),
+    _flow("flow_step_p99", "One extra step of a workflow, p99, ms", "{:.2f}"),
+    _flow("flow_undone_p50", "One extra step with an undo, p50, ms", "{:.3f}"),
+    _flow("flow_one_p50", "A queued workflow of one step, to its result, p50, ms", "{:.2f}"),
+    _flow("flow_one_p99", "A queued workflow of one step, to its result, p99, ms", "{:.2f}"),
+    _flow("flow_start_p50", "A queued workflow of one step, to the first line of the step, p50, ms", "{:.2f}"),
+    _flow("flow_start_p99", "A queued workflow of one step, to the first line of the step, p99, ms", "{:.2f}"),
+    _flow("flow_enqueue", "Workflows started one by one, a second", "{:,.0f}"),
+    _flow("flow_drain", "Drain a backlog of workflows of five steps, steps/s", "{:,.0f}"),
+    _flow("flow_fan", "One workflow with 1,000 members, to its result, s", "{:.2f}"),
+    _flow("flow_map", "The same with `wf.map`, 50 under way at most, s", "{:.2f}", compared=False),
+    _flow("flow_event_p50", "An event to the waiting workflow's result, p50, ms", "{:.2f}", **_NO_WAIT),
+    _flow("flow_woken_p50", "An event to the first line of the step after the wait, p50, ms", "{:.2f}", **_NO_WAIT),
+    _flow("flow_replay", "Replay of a workflow with 1,000 recorded steps, ms", "{:,.1f}", **_NO_WAIT),
+    _flow("flow_memory", "What one sleeping workflow takes in the store, bytes", "{:,.0f}", **_NO_REST),
+    _flow(
+        "flow_idle",
+        "Commands (transactions) that idle workers send, a second in all",
+        "{:.2f}",
+        compared=False,
+        **_NO_REST,
+    ),
+    _flow("flow_sleepers", "Sleepers due in one instant: all done after, s", "{:.1f}", compared=False, **_NO_REST),
+    _flow(
+        "flow_takeover",
+        "A worker killed that executes a workflow, to the first line of the next attempt elsewhere, s",
+        "{:.2f}",
+        compared=False,
+        **{
+            CANVAS: "the chain stops there",
+            DBOS: "never elsewhere: its workflows go on when the same executor starts again",
+            ABSURD: "when the task's claim of 120 s has run out (not waited for)",
+        },
+    ),
+)
 
 SECTIONS = (
     (
@@ -55,6 +106,7 @@ SECTIONS = (
             Row("timers_instant", "Timers due in one instant: all done after, s", "{:.2f}", compared=False),
         ),
     ),
+    ("Workflows", WORKFLOW_ROWS),
 )
 
 METHOD = """Each figure is the median of the rounds, with the least and the most in brackets. Every round measures every
@@ -80,3 +132,30 @@ of the ratios of the same round and pool; systems without Celery's pools are com
   send; executed counts what scripts call too. The mean is judged, for what comes seldom counts as well.
 - **Recovery** is from `kill -9` of all the worker's processes to the first line of the second attempt elsewhere; every
   second worker killed is the leader. Timers are done when their message is in the queue."""
+
+FLOW_METHOD = """Of the **workflows**, in the same way:
+
+- **Durability.** Ours and canvas write to the one server with its append-only file, on disk every second, and in the
+  rows that say so at every write, before it answers. DBOS and Absurd write to PostgreSQL with the settings named
+  above, on the same disk, in a database that is made anew before each measurement. Canvas stores the message and the
+  result of each task, and nothing else.
+- **Pools.** Ours and canvas have two slots. DBOS and Absurd run two processes, once as they come, and once with the
+  queue looked at as often, and as much taken from it at a time, as served them best here; the ratios are to DBOS with
+  those.
+- **One extra step** is the time between the starts of two consecutive no-op steps, 49 of each run, one run at a time.
+  The steps return the moment they began. A chain's tasks hand the moments on.
+- **A queued workflow** is measured from before the call that starts it, one at a time, the workers idle. Ours and
+  canvas are told of its end; DBOS and Absurd look for it, at intervals that the pool says or that they come with. So
+  there is the time to the first line of its step as well.
+- **Drain** is as for jobs: the workers start on a backlog; each step leaves one effect, and all of them are counted.
+  The peers on PostgreSQL get a fifth of the backlog.
+- **Members** are jobs of ours (`wf.gather`), workflows on a queue (DBOS), tasks of a second queue with two workers
+  more (Absurd), and the header of a chord (canvas), a no-op with an effect each.
+- **An event** is published when the run is known to rest (DBOS has no such state: it is given 50 ms), and measured
+  from before that call. **Replay** is what 1,000 recorded steps before the wait add to that, for ours. Of DBOS it is
+  what passes from the first line of a forked workflow's function to its first step that is not recorded; of Absurd,
+  from before the task is taken to that.
+- **Sleepers** have run one step. They are weighed with the workers gone: `used_memory`, or the size of the database,
+  indexes and dead rows with it. DBOS gets a tenth of them, for it holds a thread for each. Those that are due in one
+  instant are done when the step after the rest has left its effect.
+- **Takeover** is as for jobs, the killed worker being within a step; the liveness hint is on."""

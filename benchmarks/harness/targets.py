@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.book import Book, Place
-from harness.contenders import BASE, DEFAULTS, HUEY, OURS, STOCK
+from harness.contenders import BASE, DBOS, DEFAULTS, FLOWS, HUEY, OURS, STOCK
 
 Choose = Callable[[Sequence[float]], float]
 
@@ -59,8 +59,9 @@ class Target:
         return f"{'>=' if self.at_least else '<='} {self.limit:,g} {self.unit}".rstrip()
 
     def _wherever(self, book: Book) -> list[float]:
-        """Return the samples of all places: of a leader and of a follower, for one."""
-        return [value for place in book.places(self.measure) for value in book.samples(self.measure, *place)]
+        """Return the samples of all places of ours: of a leader and of a follower, for one."""
+        places = [place for place in book.places(self.measure) if place[0] == self.mine[0]]
+        return [value for place in places for value in book.samples(self.measure, *place)]
 
 
 def _against(text: str, measure: str, limit: float, pool: str, mine: str = OURS) -> Target:
@@ -72,6 +73,11 @@ def _idle(text: str, measure: str, fleet: str) -> Target:
     return Target(text, measure, 1, "more", mine=mine, base=base, beyond=True, choose=statistics.fmean, form="{:.2f}")
 
 
+def _flow(text: str, measure: str, limit: float, unit: str, pool: str = "prefork", form: str = "{:.2f}") -> Target:
+    return Target(text, measure, limit, unit, mine=(FLOWS, pool), form=form)
+
+
+_PEER = (DBOS, "tuned")
 _NOOPS = "Drain of no-ops, jobs/s:"
 
 TARGETS = (
@@ -99,4 +105,23 @@ TARGETS = (
            base=(HUEY, "processes"), at_least=True),
     Target("The next mark: huey's drain, two solo workers, jobs/s", "drain_noop", 1, "x", mine=(OURS, "solo"),
            base=(HUEY, "processes"), at_least=True),
+    _flow("Workflows: one extra step, p50, ms", "flow_step_p50", 0.3, "ms", form="{:.3f}"),
+    Target("Workflows: the same against DBOS", "flow_step_p50", 0.125, "x", mine=(FLOWS, "prefork"), base=_PEER,
+           form="{:.3f}"),
+    _flow("Workflows: one extra step with an undo, p50, ms", "flow_undone_p50", 0.5, "ms", form="{:.3f}"),
+    _flow("Workflows: queued, of one step, to its result, p50, ms", "flow_one_p50", 6, "ms"),
+    *(Target(f"Workflows: drain, steps/s: {label}", "flow_drain", 3_000, "a second", mine=(FLOWS, pool), at_least=True)
+      for pool, label in (("prefork", "prefork -c 2"), ("solo", "two solo workers"))),
+    *(Target(f"Workflows: the same against DBOS: {label}", "flow_drain", 6, "x", mine=(FLOWS, pool), base=_PEER,
+             at_least=True)
+      for pool, label in (("prefork", "prefork -c 2"), ("solo", "two solo workers"))),
+    _flow("Workflows: 1,000 members joined, s", "flow_fan", 2, "s"),
+    _flow("Workflows: an event to the result, p50, ms", "flow_event_p50", 8, "ms"),
+    _flow("Workflows: replay of 1,000 steps, ms", "flow_replay", 60, "ms", "", "{:.1f}"),
+    _flow("Workflows: memory of a sleeping run, bytes", "flow_memory", 4_096, "bytes", "", "{:,.0f}"),
+    Target("Workflows: commands sent a second while runs sleep, against none there", "flow_idle", 0.1, "more",
+           mine=(FLOWS, "runs asleep"), base=(FLOWS, "nothing there"), beyond=True, form="{:.2f}"),
+    _flow("Workflows: sleepers due in one instant, all done after, s", "flow_sleepers", 30, "s", "*", "{:.1f}"),
+    _flow("Workflows: killed worker, median, s", "flow_takeover", 2, "s", "*"),
+    Target("Workflows: killed worker, worst, s", "flow_takeover", 3, "s", mine=(FLOWS, "*"), choose=max, form="{:.2f}"),
 )  # fmt: skip

@@ -19,6 +19,11 @@ TASKS: dict[str, Any] = {kind: dispatch.job(name=f"bench.{kind}")(function) for 
 holding = dispatch.job(name="bench.hold")(hold)
 
 
+def begin_to_hold(number: int) -> None:
+    """Enqueue a job that runs until it is told to end."""
+    holding.enqueue(number)
+
+
 class Ours(System):
     """Ours; the transport is chosen by the environment (DISPATCH_TRANSPORT)."""
 

@@ -74,7 +74,7 @@ def enqueue(system: System, kind: str, count: int, *, many: bool) -> dict[str, f
 def latency(system: System, count: int, gap: float) -> dict[str, int]:
     """Send jobs that note how old they are when they start."""
     system.send_each("noop", range(WARM_TRIPS))
-    for pause in _pauses(count, gap):
+    for pause in pauses(count, gap):
         time.sleep(pause)
         system.send_each("stamp", [time.monotonic_ns()])
     return {"jobs": count}
@@ -86,7 +86,7 @@ def round_trips(system: System, count: int, gap: float) -> dict[str, list[float]
         system.round_trip(number)
     found: list[float] = []
     limit = time.monotonic() + LONG_ENOUGH
-    for number, pause in enumerate(_pauses(count, gap)):
+    for number, pause in enumerate(pauses(count, gap)):
         time.sleep(pause)
         started = time.perf_counter()
         answer = system.round_trip(number)
@@ -98,7 +98,7 @@ def round_trips(system: System, count: int, gap: float) -> dict[str, list[float]
     return {"milliseconds": found}
 
 
-def _pauses(count: int, gap: float) -> list[float]:
+def pauses(count: int, gap: float) -> list[float]:
     """Return pauses that fall in step with nobody's polling, the same for every system."""
     chance = random.Random(count)
     return [chance.uniform(0.5 * gap, 1.5 * gap) for _ in range(count)]

@@ -1,0 +1,60 @@
+"""Many sleeping runs: what one takes, what idle workers ask for meanwhile, and how long until all have woken.
+
+The runs are started, and each leaves an effect before it rests. Then the workers are ended, the store is weighed, and
+other workers watch over the sleepers until they are due, all in one moment.
+"""
+
+from __future__ import annotations
+
+import time
+
+from harness.bench import Bench, Failed
+from harness.book import Book
+from harness.contenders import DBOS, Contender
+from harness.flows import FlowSizes
+from harness.idle import SETTLE, sent_in
+
+_DBOS_SHARE = 10
+"""DBOS holds a thread for each sleeper, so it gets a tenth of them."""
+
+_REST = 2.0
+
+
+def sleepers(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes) -> None:
+    """Have runs sleep, and wake up in one moment."""
+    pool = "threads" if contender.key == DBOS else contender.usual
+    count = sizes.sleepers // (_DBOS_SHARE if contender.key == DBOS else 1)
+    bench.empty(contender)
+    with bench.workers(contender, pool):
+        time.sleep(SETTLE)
+        book.add("flow_idle", contender.key, _rate(bench, contender, sizes.idle), pool="nothing there")
+    before = _weight(bench, contender)
+    due = time.time() + sizes.night
+    bench.ask(contender, "sleepers", str(count), str(due), "--pool", pool)
+    with bench.workers(contender, pool) as crew:
+        bench.await_count(contender, count, crew.log)
+        # Between its effect and its rest a run writes once more.
+        time.sleep(_REST)
+    book.add("flow_memory", contender.key, (_weight(bench, contender) - before) / count)
+    with bench.workers(contender, pool) as crew:
+        time.sleep(SETTLE)
+        book.add("flow_idle", contender.key, _rate(bench, contender, sizes.idle), pool="runs asleep")
+        if time.time() > due:
+            raise Failed(
+                f"{contender.label}: the machine is too slow, the night of {sizes.night:g} s was over too soon"
+            )
+        bench.await_count(contender, 2 * count, crew.log, patience=sizes.night)
+        book.add("flow_sleepers", contender.key, time.time() - due, pool=f"{count:,}")
+
+
+def _rate(bench: Bench, contender: Contender, seconds: float) -> float:
+    """Return the commands, or transactions, that idle workers send each second."""
+    if not contender.postgres:
+        return len(sent_in(bench, seconds)) / seconds
+    before = bench.postgres.transactions(contender)
+    time.sleep(seconds)
+    return (bench.postgres.transactions(contender) - before) / seconds
+
+
+def _weight(bench: Bench, contender: Contender) -> int:
+    return bench.postgres.size(contender) if contender.postgres else bench.memory()
