@@ -11,12 +11,12 @@ from systems.effects import STAMPS
 
 from harness.bench import Bench, Failed
 from harness.book import Book, quantile
-from harness.contenders import ABSURD, FLOWS, Contender
+from harness.contenders import ABSURD, CANVAS, DBOS, FLOWS, Contender
 
 _SLOTS = 2
 _STEPS = 5
-_POSTGRES_SHARE = 5
-"""The peers on PostgreSQL get a fifth of the backlog, which takes them as long."""
+_SHARES = {CANVAS: 3, ABSURD: 3, DBOS: 6}
+"""Who gets a part of the backlog only: it takes them as long as the whole of it takes ours."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def single_step(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes
 
 def drain_flows(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes) -> None:
     """Start the workers on a backlog of workflows of five steps; measure from when both work to the last effect."""
-    count = sizes.backlog // (_POSTGRES_SHARE if contender.postgres else 1)
+    count = sizes.backlog // _SHARES.get(contender.key, 1)
     for pool in contender.pools:
         if pool in {"threads", "inline"}:
             continue

@@ -137,8 +137,8 @@ FLOW_METHOD = """Of the **workflows**, in the same way:
 
 - **Durability.** Ours and canvas write to the one server with its append-only file, on disk every second, and in the
   rows that say so at every write, before it answers. DBOS and Absurd write to PostgreSQL with the settings named
-  above, on the same disk, in a database that is made anew before each measurement. Canvas stores the message and the
-  result of each task, and nothing else.
+  above, in a database that is made anew before each measurement. Canvas stores the message and the result of each
+  task, and nothing else.
 - **Pools.** Ours and canvas have two slots. DBOS and Absurd run two processes, once as they come, and once with the
   queue looked at as often, and as much taken from it at a time, as served them best here; the ratios are to DBOS with
   those.
@@ -148,7 +148,7 @@ FLOW_METHOD = """Of the **workflows**, in the same way:
   canvas are told of its end; DBOS and Absurd look for it, at intervals that the pool says or that they come with. So
   there is the time to the first line of its step as well.
 - **Drain** is as for jobs: the workers start on a backlog; each step leaves one effect, and all of them are counted.
-  The peers on PostgreSQL get a fifth of the backlog.
+  Canvas and Absurd get a third of the backlog, DBOS a sixth.
 - **Members** are jobs of ours (`wf.gather`), workflows on a queue (DBOS), tasks of a second queue with two workers
   more (Absurd), and the header of a chord (canvas), a no-op with an effect each.
 - **An event** is published when the run is known to rest (DBOS has no such state: it is given 50 ms), and measured
