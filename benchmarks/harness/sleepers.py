@@ -17,19 +17,24 @@ from harness.idle import SETTLE, sent_in
 _DBOS_SHARE = 10
 """DBOS holds a thread for each sleeper, so it gets a tenth of them."""
 
+_PROBE = 20
+"""A twentieth of the sleepers tells how long it will be until all of them sleep."""
+
 _REST = 2.0
+_DAY = 86_400.0
 
 
 def sleepers(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes) -> None:
     """Have runs sleep, and wake up in one moment."""
     pool = "threads" if contender.key == DBOS else contender.usual
     count = sizes.sleepers // (_DBOS_SHARE if contender.key == DBOS else 1)
+    night = _falling_asleep(bench, contender, pool, count) + sizes.night
     bench.empty(contender)
     with bench.workers(contender, pool):
         time.sleep(SETTLE)
         book.add("flow_idle", contender.key, _rate(bench, contender, sizes.idle), pool="nothing there")
     before = _weight(bench, contender)
-    due = time.time() + sizes.night
+    due = time.time() + night
     bench.ask(contender, "sleepers", str(count), str(due), "--pool", pool)
     with bench.workers(contender, pool) as crew:
         bench.await_count(contender, count, crew.log)
@@ -40,11 +45,21 @@ def sleepers(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes) -
         time.sleep(SETTLE)
         book.add("flow_idle", contender.key, _rate(bench, contender, sizes.idle), pool="runs asleep")
         if time.time() > due:
-            raise Failed(
-                f"{contender.label}: the machine is too slow, the night of {sizes.night:g} s was over too soon"
-            )
-        bench.await_count(contender, 2 * count, crew.log, patience=sizes.night)
+            raise Failed(f"{contender.label}: the machine is too slow, the night of {night:.0f} s was over too soon")
+        bench.await_count(contender, 2 * count, crew.log, patience=120 + night)
         book.add("flow_sleepers", contender.key, time.time() - due, pool=f"{count:,}")
+
+
+def _falling_asleep(bench: Bench, contender: Contender, pool: str, count: int) -> float:
+    """Return the seconds it takes, on the safe side, to start so many runs and have them sleep."""
+    bench.empty(contender)
+    some = max(count // _PROBE, 20)
+    answer = bench.ask(contender, "sleepers", str(some), str(time.time() + _DAY), "--pool", pool)
+    with bench.workers(contender, pool) as crew:
+        begun, first = bench.await_count(contender, 1, crew.log)
+        ended, last = bench.await_count(contender, some, crew.log)
+    each = answer["seconds"] / some + (ended - begun) / max(last - first, 1)
+    return 1.5 * count * each
 
 
 def _rate(bench: Bench, contender: Contender, seconds: float) -> float:
