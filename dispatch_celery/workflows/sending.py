@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from dispatch_celery.errors import Fenced
@@ -20,6 +21,12 @@ from dispatch_celery.workflows.store import Awaited
 __all__ = ["AnyCall", "Sending"]
 
 AnyCall = FleetCall | StepCall[Any]
+
+
+@lru_cache(maxsize=1_024)
+def _told(name: str) -> str:
+    """Return a name as part of an identity, in which some letters have a meaning."""
+    return re.sub(r"[\s/#]", ".", name)
 
 
 class Sending(Slice):
@@ -46,8 +53,7 @@ class Sending(Slice):
                 call.whole().encode(self.max_payload)  # its undo is given the defaults as well
             return call.name, "step", call.encode(self.max_payload)
         check_member(call)
-        name = re.sub(r"[\s/#]", ".", call.definition.name)
-        return name, "child" if isinstance(call, RunCall) else "job", call.payload
+        return _told(call.definition.name), "child" if isinstance(call, RunCall) else "job", call.payload
 
     def spawn(self, calls: Sequence[tuple[Asked, FleetCall]]) -> None:
         """Send jobs and child runs to the fleet, each in one step with the promise it is waited for by."""
