@@ -33,10 +33,10 @@ class FlowSizes:
     recorded: int = 1_000
     replays: int = 5
     sleepers: int = 10_000
-    night: float = 50.0
+    night: float = 40.0
     """How long sleepers sleep once all of them do: they are weighed and watched meanwhile."""
 
-    idle: float = 20.0
+    idle: float = 15.0
 
 
 FlowStep = Callable[[Bench, Contender, Book, FlowSizes], None]

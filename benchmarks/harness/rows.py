@@ -156,6 +156,6 @@ FLOW_METHOD = """Of the **workflows**, in the same way:
   what passes from the first line of a forked workflow's function to its first step that is not recorded; of Absurd,
   from before the task is taken to that.
 - **Sleepers** have run one step. They are weighed with the workers gone: `used_memory`, or the size of the database,
-  indexes and dead rows with it. DBOS gets a tenth of them, for it holds a thread for each. Those that are due in one
-  instant are done when the step after the rest has left its effect.
+  indexes and dead rows with it. DBOS gets a tenth of them, for it holds a thread for each; Absurd a quarter. Those that
+  are due in one instant are done when the step after the rest has left its effect.
 - **Takeover** is as for jobs, the killed worker being within a step; the liveness hint is on."""

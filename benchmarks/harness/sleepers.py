@@ -10,12 +10,12 @@ import time
 
 from harness.bench import Bench, Failed
 from harness.book import Book
-from harness.contenders import DBOS, Contender
+from harness.contenders import ABSURD, DBOS, Contender
 from harness.flows import FlowSizes
 from harness.idle import SETTLE, sent_in
 
-_DBOS_SHARE = 10
-"""DBOS holds a thread for each sleeper, so it gets a tenth of them."""
+_SHARES = {DBOS: 10, ABSURD: 4}
+"""Who gets a part of the sleepers only: DBOS holds a thread for each, and Absurd takes its time."""
 
 _PROBE = 20
 """A twentieth of the sleepers tells how long it will be until all of them sleep."""
@@ -27,7 +27,7 @@ _DAY = 86_400.0
 def sleepers(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes) -> None:
     """Have runs sleep, and wake up in one moment."""
     pool = "threads" if contender.key == DBOS else contender.usual
-    count = sizes.sleepers // (_DBOS_SHARE if contender.key == DBOS else 1)
+    count = sizes.sleepers // _SHARES.get(contender.key, 1)
     night = _falling_asleep(bench, contender, pool, count) + sizes.night
     bench.empty(contender)
     with bench.workers(contender, pool):
@@ -59,7 +59,7 @@ def _falling_asleep(bench: Bench, contender: Contender, pool: str, count: int) -
         begun, first = bench.await_count(contender, 1, crew.log)
         ended, last = bench.await_count(contender, some, crew.log)
     each = answer["seconds"] / some + (ended - begun) / max(last - first, 1)
-    return 1.5 * count * each
+    return 2 * count * each
 
 
 def _rate(bench: Bench, contender: Contender, seconds: float) -> float:
