@@ -97,7 +97,7 @@ class DeadWorkers:
     def run_once(self) -> int:
         """Recover one batch of each condemned incarnation."""
         unfinished = False
-        running, condemned = self._cluster.condemn(term=self._term())
+        running, condemned, left = self._cluster.condemn(term=self._term())
         for holder in condemned:
             held = self._cluster.held(holder)
             if holder not in self._told:
@@ -119,4 +119,7 @@ class DeadWorkers:
                 self._told.discard(holder)
         if unfinished:
             return 0
-        return self._EVERY if running else self._IDLE
+        if not running:
+            return self._IDLE
+        # A lease that was cut ends before the next round would come: this one has used up the call for it.
+        return self._EVERY if left is None else min(self._EVERY, left + 1)

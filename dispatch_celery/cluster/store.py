@@ -144,8 +144,11 @@ class ClusterStore:
         )
         ask(self._store, call)
 
-    def condemn(self, *, term: str = "") -> tuple[int, list[str]]:
-        """End the incarnations whose lease has run out; return how many jobs run, and whose await recovery."""
+    def condemn(self, *, term: str = "") -> tuple[int, list[str], int | None]:
+        """End the incarnations whose lease has run out; return how many jobs run, and whose await recovery.
+
+        The third is the time in ms until another lease ends, as things stand; None where there is none.
+        """
         keys = self._keys
         call = Call.of(
             "cluster/condemn",
@@ -158,8 +161,8 @@ class ClusterStore:
             },
             {"now": self._time.word, "term": term, "limit": _BATCH},
         )
-        _, running, *ids = words(ask(self._store, call))
-        return int(running), ids
+        _, running, left, *ids = words(ask(self._store, call))
+        return int(running), ids, int(left) if left else None
 
     def spare(self, *, term: str = "") -> int:
         """Give every registered worker one full lease; return how many had less."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from dispatch_celery.clock import from_ms
 from dispatch_celery.cluster.model import WorkerState
+from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.errors import LeadershipLost
 from dispatch_celery.ids import WorkerId
-from tests.lua.world import START, World
+from tests.lua.world import START, World, nobody
 
 # -- register
 
@@ -211,6 +214,40 @@ def test_a_worker_that_holds_something_is_left_to_recovery(world: World) -> None
     assert world.cluster.forget(held.holder) is True
     assert world.cluster.workers() == []
     assert world.cluster.condemn()[1] == []
+
+
+def test_what_is_told_of_dead_workers_is_when_to_look_again(world: World) -> None:
+    """When the first lease of those that are left ends: a cut one soon, and nobody's never."""
+    assert world.cluster.condemn()[2] is None
+    world.register()
+    assert world.cluster.condemn()[2] == world.settings.lease
+
+    suspect = world.register()
+    world.cluster.suspect(suspect, 1_000)
+    world.passes(400)
+    assert world.cluster.condemn()[2] == 600
+    world.passes(600)
+    assert world.cluster.condemn()[1:] == ([suspect], world.settings.lease - 1_000)
+
+
+def test_dead_workers_are_looked_for_when_a_cut_lease_ends(world: World) -> None:
+    """While something runs, and a round comes between the cut and its end, the next is at that end."""
+    world.running()
+    suspect = world.register()
+    recovery = Recovery(
+        store=world.jobs,
+        records=world.records,
+        cluster=world.cluster,
+        publisher=cast("Any", None),
+        kinds=world.kinds,
+        observer=nobody,
+    )
+    duty = DeadWorkers(world.cluster, recovery, str, nobody)
+    assert duty.run_once() == 1_000
+
+    world.cluster.suspect(suspect, 1_000)
+    world.passes(400)
+    assert duty.run_once() == 601
 
 
 def test_a_departing_follower_leaves_the_lead_alone(world: World) -> None:
