@@ -83,6 +83,7 @@ class Lifeline:
         self._renew_at = 0
         self._look_at = 0
         self._ask_at = 0
+        self._cut_ends = 0
         self._known_at = 0
         self._renewals = 0
         self._idle_holdings: set[str] = set()
@@ -173,6 +174,9 @@ class Lifeline:
         try:
             if now >= self._renew_at:
                 self._renew_at = now + self._settings.renew_every
+                if self._cut_ends > now:
+                    # A renewal that falls between a cut and its end must not cost the one at its end.
+                    self._renew_at = min(self._renew_at, self._cut_ends)
                 self._renew()
             if self._settings.liveness_hint and now >= self._ask_at:
                 self._ask_at = now + self._ask()
@@ -293,6 +297,9 @@ class Lifeline:
             logger.warning("nobody listens for worker %s: its lease is cut to %d ms", name, _CUT)
             self._cluster.suspect(name, _CUT)
             self._silent.discard(name)
-            self._renew_at = min(self._renew_at, monotonic_ms() + _CUT + 10)
+            ends = monotonic_ms() + _CUT + 10
+            if self._cut_ends < monotonic_ms():
+                self._cut_ends = ends
+            self._renew_at = min(self._renew_at, ends)
             self._keeper.ring("dead workers", within=_CUT + 10)
         return _SECOND_LOOK if self._silent else self._settings.liveness_every
