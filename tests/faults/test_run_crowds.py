@@ -11,11 +11,11 @@ import pytest
 
 from dispatch_celery import RunCancelled, RunState
 from dispatch_celery.store.embedded import EmbeddedServer
-from tests.support.many_flows import SLOW
 from tests.support.eventually import eventually
 from tests.support.flow_workers import FlowFleet, flow_fleet
 from tests.support.history import check_history
 from tests.support.invariants import Dump
+from tests.support.many_flows import SLOW
 from tests.support.proxy import Proxy
 from tests.support.workers import Worker
 

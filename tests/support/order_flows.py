@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dispatch_celery import Fail, Retry
 from dispatch_celery.workflows.context import Workflow
-from tests.support.many_flows import note
 from tests.support.flows import app, dispatch  # noqa: F401 - the worker looks for ``app`` here
+from tests.support.many_flows import note
 
 ONCE = Retry(1)
 paid = dispatch.event("order.paid", str)
