@@ -167,14 +167,15 @@ class Inbox:
         ref = self._engine.claim.ref
         waiter = f"{ref.id} {asked.identity}"
         told = json.dumps({"name": ref.name, "lane": ref.lane, "version": ref.version})
-        seen = self._starts(asked, waits)
+        seen, until = self._starts(asked, waits), self._until(asked)
         found: list[_Found] = []
         looking = [(n, place) for n, wait in enumerate(waits) for place in wait.places]
         while looking:
             places = [(place, seen[place.digest]) for _, place in looking]
             topics = self._look(places, waiter, told)
             further = []
-            for (n, place), events in zip(looking, topics, strict=True):
+            for (n, place), whole in zip(looking, topics, strict=True):
+                events = [event for event in whole if event.place <= until]
                 self._note_consumed((place.digest, self._begin(place, waits[n])), events, seen[place.digest])
                 first = self._first(events, waits[n], n, seen, place.digest)
                 if first is not None:
@@ -217,6 +218,13 @@ class Inbox:
                 first = self._begin(place, wait)
                 seen.setdefault(place.digest, self._engine.looked.get((place.digest, first), first))
         return seen
+
+    @staticmethod
+    def _until(asked: Asked) -> float:
+        """Return up to which place a topic concerns a wait: what comes after its time does not end it any more."""
+        entry = asked.entry
+        ends = entry is not None and entry.status == "awaiting" and entry.at
+        return ends * _MICRO - 1 if ends else float("inf")
 
     def _begin(self, place: Place, wait: EventWait) -> int:
         """Return after which place a topic concerns a wait at all."""

@@ -624,6 +624,24 @@ def test_events_are_listed_by_every_filter(dispatch_kit: Kit) -> None:
         events.list(published_after=later.replace(tzinfo=None))
 
 
+@pytest.mark.parametrize(("published", "heard"), [(59, 1), (60, None), (61, None)], ids=["before", "at", "after"])
+def test_an_event_counts_by_when_it_was_published(published: int, heard: int | None, dispatch_kit: Kit) -> None:
+    """Not by when its run got to look: one of before the end of the wait is taken, one of after it is a timeout."""
+
+    @dispatch.workflow(name=f"listener-{published}")
+    def listener(wf: Workflow) -> int | None:
+        return wf.wait_for_event(paid, key="k", timeout=60)
+
+    run = listener.start()
+    dispatch_kit.drain()
+    clock = dispatch_kit._world.clock
+    clock.move_to(clock.ms + published * 1_000)
+    dispatch.events.publish(paid, 1, key="k")
+    clock.move_to(clock.ms + 3_600_000)  # no worker has come to it until now
+
+    assert dispatch_kit.result(run) == heard
+
+
 def test_a_cancelled_run_waits_nowhere(dispatch_kit: Kit) -> None:
     """It is struck off its topics at once, whether or not anything is published there again."""
     run = counter.start(1, [])

@@ -17,7 +17,7 @@ from tests.support.race_mutants import RACE_MUTANTS
 from tests.support.races import Race, RaceWorld
 
 COUNT = 250
-PLANTED = ("a timeout takes the place of an event", "a run that was asked to cancel rests")
+PLANTED = ("a wait is over before its run has looked once more", "a run that was asked to cancel rests")
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +50,8 @@ def test_an_event_a_timeout_or_a_cancel_wins_and_nothing_is_lost(world: RaceWorl
 
     assert {race.winner for race in races} == {"event", "timeout", "cancel"}
     late = [race.winner for race in races if race.passed and not race.cancelled]
-    assert late.count("event") > 10, "an event is stored before the time is up, or taken before it is noticed"
-    assert late.count("timeout") > 10, "the time is up before an event is taken"
+    assert late.count("event") > 10, "an event is stored before the time is up"
+    assert late.count("timeout") > 10, "the time is up before an event is stored"
 
 
 @pytest.mark.faults

@@ -7,7 +7,9 @@ from tests.support.mutants import Mutant
 __all__ = ["RACE_MUTANTS"]
 
 RACE_MUTANTS = (
-    Mutant("a nudge is not noted before a rest", ("runs/suspend",), "if seen[4] or #open", "if #open"),
+    Mutant(
+        "a nudge is not noted before a rest", ("runs/suspend",), "if again or seen[4] or #open", "if again or #open"
+    ),
     Mutant(
         "a nudge finds nobody who is held",
         ("runs/nudge",),
@@ -15,17 +17,23 @@ RACE_MUTANTS = (
         "return {'GONE'}",
     ),
     Mutant(
-        "an event takes the place of a timeout",
-        ("runs/record",),
-        "and word ~= 'awaiting' then",
-        "and word ~= 'awaiting' and word ~= 'timeout' then",
+        "a wait is over before anybody has noticed that its time is",
+        ("runs/suspend",),
+        "due > 0 and not redis.call('ZSCORE', K.due, identity) and",
+        "due > 0 and",
     ),
     Mutant(
-        "a timeout takes the place of an event",
+        "a wait is over before its run has looked once more",
         ("runs/fire",),
-        "or status == 'awaiting' then",
-        "or status == 'awaiting' or status == 'value' then",
-        also=(("runs/record", "redis.call('ZREM', K.due, A.identity) == 1", "false"),),
+        "if status == 'sleeping' then",
+        "if status == 'sleeping' or status == 'awaiting' then",
+        also=(
+            (
+                "runs/fire",
+                "entry('value', seq, now, rest)",
+                "entry(status == 'sleeping' and 'value' or 'timeout', seq, now, rest)",
+            ),
+        ),
     ),
     Mutant(
         "a wait that is over keeps its due time",

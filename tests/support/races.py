@@ -1,8 +1,8 @@
 """Races about one run that waits for events: publishers, workers, a leader and who cancels it, in any order of calls.
 
 The run waits for one event with a timeout and for another without. Whatever happens in whatever order, the first wait
-ends with the first event, with its timeout, or not at all because the run is cancelled; what it did not take is there
-for the second.
+ends with the first event if that was stored in time, with its timeout if not, or not at all because the run is
+cancelled; what it did not take is there for the second.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Race:
     """Whether somebody let the patience of the first wait pass."""
     cancelled: bool = False
     """Whether a cancel was accepted."""
+    due: int | None = None
+    """When the first wait was to end, once it had come to rest."""
     said: list[str] = field(default_factory=list)
     """The words in the order in which they were stored."""
     heard: list[str | None] | None = None
@@ -97,6 +99,7 @@ class RaceWorld(World):
         self.race = Race(0)
         self.run_id = RunId.mint(time_ms=START)
         self.outcomes: dict[str, str] = {}
+        self._ids: list[EventId] = []
 
     # -- one race
 
@@ -105,12 +108,14 @@ class RaceWorld(World):
         self.race = race = Race(seed)
         chance = self._begin(seed)
         ids = {word: EventId.mint(time_ms=START) for word in WORDS}
+        self._ids = list(ids.values())
         places = {word: self._place(chance) for word in WORDS}
         actors: dict[str, Callable[[], object]] = {
             f"worker {n}": self._working(worker, chance.randint(4, 12)) for n, worker in enumerate(self.workers, 1)
         }
         for word in WORDS:
-            actors[f"says {word}"] = self._saying(places[word], word, ids[word], chance.choice((1, 1, 1, 2)))
+            times, thinks = chance.choice((1, 1, 1, 2)), chance.choice((0, 0, 8, 20))
+            actors[f"says {word}"] = self._saying(places[word], word, ids[word], times, thinks)
         race.passed = chance.random() < 0.6
         actors["leader"] = self._leading(passes=race.passed)
         if chance.random() < 0.4:
@@ -155,8 +160,10 @@ class RaceWorld(World):
 
         return work
 
-    def _saying(self, place: Place, word: str, event_id: EventId, times: int) -> Callable[[], None]:
+    def _saying(self, place: Place, word: str, event_id: EventId, times: int, thinks: int) -> Callable[[], None]:
         def say() -> None:
+            for _ in range(thinks):
+                self.turns.pause("thinks")
             for _ in range(times):
                 self.events.publish_at(place, json.dumps(word).encode(), event_id=event_id)
 
@@ -204,6 +211,8 @@ class RaceWorld(World):
         )
         for name, data in zip(words(promises[::2]), promises[1::2], strict=True):
             entry = Entry.parse(name, data)
+            if entry.status == "awaiting" and self.race.due is None and entry.identity == "said#1":
+                self.race.due = entry.at
             self._note(entry, is_due=name.encode() in due)
         if state == b"waiting" and cancel is not None:
             self.race.problems.append("it was asked to cancel, and rests")
@@ -256,6 +265,12 @@ class RaceWorld(World):
         orders = [race.said] if in_order else [race.said, race.said[::-1]]
         if heard not in [*orders, *([None, order[0]] for order in orders)]:
             wrong.append(f"{race.said} was said, and {heard} was heard")
-        if heard[0] is None and not race.passed:
-            wrong.append("the first wait was given up, and its time had not passed")
+        in_time = race.due is None or self._first_said() < race.due
+        if (heard[0] is None) is in_time:
+            wrong.append(f"{heard} was heard, and the first word was said {'' if in_time else 'not '}in time")
         return wrong
+
+    def _first_said(self) -> int:
+        """Return when the first word was stored, in ms since 1970."""
+        places = [int(ask(self.real, Call.command("HGET", self.keys.record(one), "place"))) for one in self._ids]
+        return min(places) // 1_000

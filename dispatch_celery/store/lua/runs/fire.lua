@@ -32,7 +32,8 @@ for _, what in ipairs(due) do
     local status = before and string.match(before, '^%a+')
     local rest = before and string.match(before, '^%a+ %S+ %S+ (.*)$')
     -- A wait for an event is not resolved here: of what was published in time its run may not have heard yet. It looks
-    -- once more, and ``suspend`` resolves it if that finds nothing.
+    -- once more, from now on, and ``suspend`` resolves it if that finds nothing.
+    if status == 'awaiting' and seen[1] == 'running' then redis.call('HSET', K.record, 'nudged', 1) end
     if status == 'sleeping' then
       local seq = redis.call('HINCRBY', K.record, 'seq', 1)
       redis.call('HSET', K.promises, what, entry('value', seq, now, rest))

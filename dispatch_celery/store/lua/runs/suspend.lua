@@ -4,8 +4,8 @@
 --          enough: it is woken when so few are left; fast: 1 to wake it at the first that failed, too; progress: how
 --          far it has come, or empty.
 --          awaited: identity, status (sleeping, awaiting, retrying or open), delay in ms or empty, rest; in turn.
---          A wait for an event that has come to rest before, and whose time is up by now, is resolved here: its run has
---          looked, and nobody has told it of anything since.
+--          A wait for an event whose time was up when its run was woken for that is resolved here: the run has looked
+--          since, and nobody has told it of anything.
 -- RETURNS  DONE | REPEATED state | READY identity entry ... (or nothing: it is to look again) | CANCELLING reason | FENCED state
 -- ERRORS   none
 -- TRANSITIONS running>waiting
@@ -26,8 +26,7 @@ for at = REST, #ARGV, 4 do
   local before = redis.call('HGET', K.promises, identity)
   local word, due = string.match(before or '', '^(%a+) %S+ (%S+)')
   due = tonumber(due or 0)
-  if word == 'awaiting' and due > 0 and due <= now and not seen[4] and not again then
-    redis.call('ZREM', K.due, identity)
+  if word == 'awaiting' and due > 0 and not redis.call('ZSCORE', K.due, identity) and not seen[4] and not again then
     before = entry('timeout', redis.call('HINCRBY', K.record, 'seq', 1), now, ARGV[at + 3])
     redis.call('HSET', K.promises, identity, before)
     word = 'timeout'
