@@ -126,6 +126,18 @@ def test_steps_under_way_end_before_the_others_are_undone(fleet: FlowFleet) -> N
     assert (sorted(words[:2]), words[2:]) == (["first", "second"], ["forget-first-first", "third"])
 
 
+def test_nothing_follows_from_a_timeout_before_its_code_has_ended(fleet: FlowFleet) -> None:
+    """That it has failed is on record at once, for its process may be ended; the run goes on when it has not to be."""
+    fleet.start()
+    run = fleet.flows.late.start()
+    slow, beside, after = run.result(timeout=20)
+
+    assert ("ran longer than its timeout" in slow, beside, after) == (True, "beside", "after")
+    words = _words(fleet)
+    assert (sorted(words[:2]), words[2:]) == (["beside", "slow"], ["slow-end", "after"])
+    assert run.info().token == 1
+
+
 def test_a_killed_worker_loses_nothing_of_many_calls(fleet: FlowFleet) -> None:
     """F-02: what was done is not done again, whoever decided stays who decided."""
     first = fleet.start("w1", "-c", "4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -137,6 +138,37 @@ def test_a_crash_anywhere_leaves_one_reservation(race: object, kit: Kit) -> None
     for one in worlds:
         left = [name for name in "abc" if name in one and f"undone-{name}" not in one]
         assert [name for name in "abc" if f"after-{name}" in one] == left, one
+
+
+@pytest.mark.parametrize("face", ["plain", "async"])
+def test_a_step_waits_for_its_next_attempt_though_its_run_is_woken(face: str, dispatch: Dispatch, kit: Kit) -> None:
+    """By what else it waits for: the attempt comes when it is due, and once."""
+
+    @dispatch.step(retry=Retry(2, Constant(600)))
+    def second(name: str) -> str:
+        if effect(name) == 1:
+            raise ValueError("not yet")
+        return name
+
+    @dispatch.workflow(name="plain")
+    def plain(wf: Workflow) -> str:
+        return wf.gather(second.bind("x"), nap.options(delay=60).bind(), nap.options(delay=120).bind())[0]
+
+    @dispatch.workflow(name="async")
+    async def on_loop(wf: AsyncWorkflow) -> str:
+        tried = wf.step(second, "x")
+        found, _, _ = await asyncio.gather(tried, wf.run_job(nap.options(delay=60)), wf.sleep(120))
+        return found
+
+    @dispatch.job
+    def nap() -> None:
+        effect("nap")
+
+    run = (plain if face == "plain" else on_loop).start()
+    kit.advance(599)
+    assert (world["x"], world["nap"], run.info().token > 1) == (1, 2 if face == "plain" else 1, face == "async")
+    kit.advance(1)
+    assert (world["x"], kit.result(run)) == (2, "x")
 
 
 def test_who_was_under_way_at_the_first_failure_is_undone(dispatch: Dispatch, kit: Kit) -> None:

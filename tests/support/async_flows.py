@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from dispatch_celery import Fail, JobCancelled, JobFailed, Retry, RunCancelled, WorkflowMisuse
 from dispatch_celery.workflows.async_context import AsyncWorkflow
-from tests.support.crowd_flows import ameet, gives_up, meet, mood, outlasts, threads_end, wins
+from tests.support.crowd_flows import ameet, gives_up, meet, mood, outlasts, stubborn, threads_end, wins
 from tests.support.event_flows import approved
 from tests.support.family_flows import Image, holds, leaf, odd, resize, slow
 from tests.support.flows import app, dispatch, effect, later, mark, refuse  # noqa: F401 - the worker looks for ``app``
@@ -245,3 +245,10 @@ async def compensates(wf: AsyncWorkflow) -> list[str]:
     await asyncio.gather(first, wf.step(mark, "second"), wf.compensate())
     await wf.sleep(0.1)
     return [await wf.step(mark, "third")]
+
+
+@dispatch.workflow(name="async.late")
+async def late(wf: AsyncWorkflow) -> list[str]:
+    """A step past its time whose code does not obey, beside one that is done."""
+    slow, beside = await asyncio.gather(wf.step(stubborn, "slow"), wf.step(mark, "beside"), return_exceptions=True)
+    return [str(slow), str(beside), await wf.step(mark, "after")]

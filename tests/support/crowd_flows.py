@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -113,6 +114,18 @@ def sleeps(name: str) -> str:
     """Take longer than its timeout, where no exception reaches it."""
     effect(name)
     time.sleep(6)
+    effect(f"{name}-end")
+    return name
+
+
+@dispatch.step(retry=ONCE, timeout=0.3)
+def stubborn(name: str) -> str:
+    """Take longer than its timeout, whatever is said to it."""
+    effect(name)
+    limit = time.monotonic() + 0.9
+    while time.monotonic() < limit:
+        with suppress(TimeoutError):
+            time.sleep(0.01)
     effect(f"{name}-end")
     return name
 
