@@ -116,17 +116,26 @@ def test_what_a_gathered_step_raises_is_its_own(fleet: FlowFleet) -> None:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-@pytest.mark.parametrize("napping", [True, False], ids=["in naps", "in one go"])
-def test_a_gathered_step_past_its_time_fails(pool: str, fleet: FlowFleet, *, napping: bool) -> None:
+@pytest.mark.parametrize("how", ["naps", "sleeps", "asleeps"])
+def test_a_gathered_step_past_its_time_fails(pool: str, how: str, fleet: FlowFleet) -> None:
     """As a TimeoutError, whatever becomes of its code: told where it can be, else its process is ended."""
     fleet.start("w1", *POOLS[pool])
-    run = fleet.flows.late.start(napping=napping)
+    run = fleet.flows.late.start(how)
     words, after = run.result(timeout=25)
 
-    was_told = pool == "prefork" and napping
+    was_told = how == "asleeps" or (pool == "prefork" and how == "naps")
     assert (run.info().token == 1) == was_told
     assert ("ran longer than its timeout" in words, after) == (True, "after")
     assert [len(fleet.effects(name)) for name in ("slow", "slow-end", "beside", "after")] == [1, 0, 1, 1]
+
+
+def test_a_timeout_that_cost_the_process_has_used_up_an_attempt(fleet: FlowFleet) -> None:
+    """So that a step which hangs each time fails in the end, and kills no process for ever."""
+    fleet.start()
+    words, after = fleet.flows.late.start("sleeps_twice").result(timeout=25)
+
+    assert ("ran longer than its timeout" in words, after) == (True, "after")
+    assert [len(fleet.effects(name)) for name in ("slow-1", "slow-2", "beside")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])

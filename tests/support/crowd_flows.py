@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from dispatch_celery import JobFailed, Outcome, Retry, current_scope, current_step
+from dispatch_celery import Constant, JobFailed, Outcome, Retry, current_scope, current_step
 from dispatch_celery.workflows.context import Workflow
 from tests.support.family_flows import odd
 from tests.support.flows import Refused, app, dispatch, effect, later, mark, soon  # noqa: F401 - the worker's app
@@ -118,6 +118,22 @@ def sleeps(name: str) -> str:
     return name
 
 
+@dispatch.step(retry=Retry(2, Constant(0.05)), timeout=0.5)
+def sleeps_twice(name: str) -> str:
+    """Take longer than its timeout, twice."""
+    effect(f"{name}-{current_step().attempt}")
+    time.sleep(6)
+    return name
+
+
+@dispatch.step(retry=ONCE, timeout=0.5)
+async def asleeps(name: str) -> str:
+    """Take longer than its timeout, on the event loop."""
+    effect(name)
+    await asyncio.sleep(LIMIT)
+    return name
+
+
 @dispatch.step(retry=ONCE, timeout=0.3)
 def stubborn(name: str) -> str:
     """Take longer than its timeout, whatever is said to it."""
@@ -200,11 +216,11 @@ def holding(wf: Workflow, name: str) -> list[str]:
 
 
 @dispatch.workflow(name="crowd.late")
-def late(wf: Workflow, *, napping: bool) -> list[str]:
+def late(wf: Workflow, how: str) -> list[str]:
     """One of two is past its time."""
-    slow = naps.bind("slow") if napping else sleeps.bind("slow")
+    slow = {"naps": naps, "sleeps": sleeps, "sleeps_twice": sleeps_twice, "asleeps": asleeps}[how]
     try:
-        wf.gather(slow, mark.bind("beside"))
+        wf.gather(slow.bind("slow"), mark.bind("beside"))
     except TimeoutError as error:
         return [str(error), wf.step(mark, "after")]
     return []
