@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery", "workflows")
 QUICK = Sizes(one=300, backlog=1_500, naps=100, probes=40, idle=10.0, timers=1_000, spread=3.0)
 FEW = FlowSizes(
-    runs=3, probes=15, backlog=500, members=100, events=8, recorded=200, replays=2, sleepers=300, night=30.0, idle=5.0
+    runs=3, probes=15, backlog=500, members=100, events=8, recorded=200, replays=2, sleepers=300, night=36.0, idle=5.0
 )
 
 

@@ -33,7 +33,7 @@ class FlowSizes:
     recorded: int = 1_000
     replays: int = 5
     sleepers: int = 10_000
-    night: float = 40.0
+    night: float = 46.0
     """How long sleepers sleep once all of them do: they are weighed and watched meanwhile."""
 
     idle: float = 15.0

@@ -20,6 +20,9 @@ _SHARES = {DBOS: 10, ABSURD: 4}
 _PROBE = 20
 """A twentieth of the sleepers tells how long it will be until all of them sleep."""
 
+_BURIED = 12.0
+"""Seconds until the workers that went before are known to be dead, and done with: their lease is eight."""
+
 _REST = 2.0
 _DAY = 86_400.0
 
@@ -42,7 +45,7 @@ def sleepers(bench: Bench, contender: Contender, book: Book, sizes: FlowSizes) -
         time.sleep(_REST)
     book.add("flow_memory", contender.key, (_weight(bench, contender) - before) / count)
     with bench.workers(contender, pool) as crew:
-        time.sleep(SETTLE)
+        time.sleep(_BURIED)
         book.add("flow_idle", contender.key, _rate(bench, contender, sizes.idle), pool="runs asleep")
         if time.time() > due:
             raise Failed(f"{contender.label}: the machine is too slow, the night of {night:.0f} s was over too soon")
