@@ -144,3 +144,30 @@ def test_a_wait_that_ran_out_while_its_run_was_told_of_an_event_is_looked_at(wor
     assert world.promises(claim.ref)[EVENT].status == "awaiting"
     world.note(world.take(claim.ref, nonce="b"), EVENT)
     assert world.promises(claim.ref)[EVENT].status == "value"
+
+
+def test_a_wait_whose_timer_has_not_fired_goes_on(world: RunWorld) -> None:
+    """Its time may have come since the run looked: an event of just before would not have been seen."""
+    claim = world.suspended([awaits("awaiting", 100, EVENT)], nonce="a")
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "READY"
+    claim = world.take(claim.ref, nonce="b")
+    world.passes(200)
+
+    assert world.runs.suspend(claim, [awaits("awaiting", 100, EVENT)]) == ("DONE", [])
+    assert world.promises(claim.ref)[EVENT].status == "awaiting"
+    assert world.fire(claim.ref)[0] == "READY"
+
+
+def test_a_timer_that_fires_while_the_run_is_held_has_it_look_once_more(world: RunWorld) -> None:
+    """Only a look from after the end of its time ends a wait."""
+    claim = world.suspended([awaits("awaiting", 100, EVENT)], nonce="a")
+    assert world.runs.nudge([(claim.ref, EVENT)])[0].verdict == "READY"
+    claim = world.take(claim.ref, nonce="b")
+    world.passes(200)
+    assert world.fire(claim.ref) == ("NOTHING", "running")
+    wait = [awaits("awaiting", 100, EVENT)]
+
+    assert world.runs.suspend(claim, wait) == ("READY", [])
+    claim.revision += 1
+    assert world.runs.suspend(claim, wait)[1][0] == EVENT.encode()
+    assert world.promises(claim.ref)[EVENT].status == "timeout"
