@@ -65,11 +65,7 @@ class WorkFilter(Generic[S, R]):
 
     def __post_init__(self) -> None:
         if self.state is not None:
-            try:
-                object.__setattr__(self, "state", self.states(self.state))
-            except ValueError:
-                known = ", ".join(self.states)
-                raise ConfigurationError(f"state must be one of {known}, not {self.state!r}") from None
+            object.__setattr__(self, "state", _state(self.states, self.state))
         for name in ("created_after", "created_before"):
             instant(name, getattr(self, name))
 
@@ -132,9 +128,16 @@ class WorkListing(Generic[S, R]):
     def count(self, state: S | str | None, name: str | None) -> dict[S, int]:
         """Return how many records there are in each state, of one name or of all."""
         keys, kind = self._keys, self._kind
-        states = list(self._states) if state is None else [self._states(state)]
+        states = list(self._states) if state is None else [_state(self._states, state)]
         calls = [
             Call.command("ZCARD", keys.state(one, kind) if name is None else keys.name(one, name, kind))
             for one in states
         ]
         return {one: int(count) for one, count in zip(states, ask_all(self._store, calls), strict=True)}
+
+
+def _state(states: type[S], state: S | str) -> S:
+    try:
+        return states(state)
+    except ValueError:
+        raise ConfigurationError(f"state must be one of {', '.join(states)}, not {state!r}") from None

@@ -701,6 +701,8 @@ def test_runs_are_listed_by_every_filter(dispatch_kit: Kit) -> None:
     assert [run.id for run in runs.list(error="no room")] == [other.id]
     with pytest.raises(ConfigurationError, match="state must be one of"):
         runs.list(state="asleep")
+    with pytest.raises(ConfigurationError, match="state must be one of"):
+        runs.count(state="asleep")
     with pytest.raises(RunCancelled):
         other.result(timeout=1)
 
