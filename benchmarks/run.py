@@ -63,7 +63,8 @@ def main() -> int:
         finally:
             postgres.close()
         took = time.monotonic() - started
-        run = report.Circumstances(command_line(), named, took, load, amounts(options))
+        is_part = set(options.only) != set(SECTIONS)
+        run = report.Circumstances(command_line(), named, took, load, amounts(options), is_part)
         report.write(options.output, book, run, skipped)
     print(f"\nwrote {options.output} after {took:.0f} s")
     return 0

@@ -30,6 +30,12 @@ class Book:
         """Return who was measured."""
         return [place for place, samples in self._samples[measure].items() if samples]
 
+    def knows(self, contender: str) -> bool:
+        """Return whether anything was measured of somebody."""
+        return any(
+            key == contender and samples for places in self._samples.values() for (key, _), samples in places.items()
+        )
+
     def median(self, measure: str, contender: str, pool: str = "") -> float | None:
         """Return the middle sample."""
         samples = self.samples(measure, contender, pool)

@@ -26,6 +26,8 @@ class Circumstances:
     took: float
     load: float
     sizes: str
+    is_part: bool = False
+    """Whether only some sections were asked for: then nothing is said of the others."""
 
 
 def write(path: Path, book: Book, circumstances: Circumstances, skipped: Sequence[str]) -> None:
@@ -33,7 +35,12 @@ def write(path: Path, book: Book, circumstances: Circumstances, skipped: Sequenc
     parts = ["# Benchmark results", _circumstances(circumstances), METHOD, FLOW_METHOD]
     if skipped:
         parts.append("\n".join(f"**Not measured: {line}**" for line in skipped))
-    parts += ["## Targets", _targets(book), "## Who takes part", _field()]
+    parts += [
+        "## Targets",
+        _targets(book, is_part=circumstances.is_part),
+        "## Who takes part",
+        _field(book, is_part=circumstances.is_part),
+    ]
     for title, rows in SECTIONS:
         tables = [table for row in rows if (table := _table(book, row))]
         if tables:
@@ -66,15 +73,16 @@ def _processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def _field() -> str:
+def _field(book: Book, *, is_part: bool) -> str:
     lines = ["| system | made of | after `kill -9` of a worker |", "|---|---|---|"]
-    lines += [f"| {one.label} | {versions(one) or 'not installed'} | {one.crash} |" for one in EVERYBODY]
+    shown = [one for one in EVERYBODY if not is_part or book.knows(one.key)]
+    lines += [f"| {one.label} | {versions(one) or 'not installed'} | {one.crash} |" for one in shown]
     return "\n".join(lines)
 
 
-def _targets(book: Book) -> str:
+def _targets(book: Book, *, is_part: bool) -> str:
     lines = ["| measure | ours | against | ratio | to reach | |", "|---|---|---|---|---|---|"]
-    lines += [_target(book, target) for target in TARGETS]
+    lines += [_target(book, target) for target in TARGETS if not is_part or target.outcome(book) is not None]
     return "\n".join(lines)
 
 
