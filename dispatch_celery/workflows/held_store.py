@@ -287,7 +287,8 @@ class HeldRuns(WorkStore):
             "payload": payload,
             "spec": encode_spec(spec),
         }
-        return self._answer(Call.of("runs/continue", keys, arguments, rest=list(events)))
+        undos = [self._keys.undos(claim.ref.id)]
+        return self._answer(Call.of("runs/continue", keys, arguments, more_keys=undos, rest=list(events)))
 
     def finish(self, claim: RunClaim, outcome: RunState, fields: Sequence[Word]) -> Answer:
         """Record how a held run ended."""

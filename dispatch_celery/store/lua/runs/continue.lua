@@ -1,5 +1,6 @@
 -- PURPOSE  Lets a held run begin anew, with other arguments and an empty journal, as its next generation.
--- KEYS     record from_state from_name to_state to_name held lane lanes marks promises aside consumed due open timers journal
+-- KEYS     record from_state from_name to_state to_name held lane lanes marks promises aside consumed due open timers journal *undos
+--          undos: of the generation before; they are done.
 -- ARGV     now journal id lane token revision op grace retain payload spec *events
 --          retain: ms an event can be found; events: the ids of those consumed in this generation.
 -- RETURNS  DONE wake | REPEATED state | OPEN | CANCELLING reason | FENCED state
@@ -20,7 +21,7 @@ local deadline = redis.call('ZSCORE', K.due, 'deadline')
 redis.call('DEL', K.due)
 if deadline then redis.call('ZADD', K.due, deadline, 'deadline') end
 arm(A.id)
-redis.call('UNLINK', K.aside)
+redis.call('UNLINK', K.aside, KEYS[MORE])
 if redis.call('EXISTS', K.promises) == 1 then redis.call('RENAME', K.promises, K.aside) end
 redis.call('ZREMRANGEBYSCORE', K.consumed, '-inf', now - tonumber(A.retain))
 for at = REST, #ARGV do redis.call('ZADD', K.consumed, now, ARGV[at]) end
