@@ -19,6 +19,7 @@ from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.held_store import RunClaim
 from dispatch_celery.workflows.holder import Anew
+from dispatch_celery.workflows.journal import consumed_by
 from dispatch_celery.workflows.model import RunState
 
 __all__ = ["RunExecution", "RunOutcome", "RunRecorder"]
@@ -89,7 +90,7 @@ class RunRecorder:
         """Let the run begin anew."""
         engine = execution.engine
         spec = {**execution.spec, "summary": anew.summary}
-        answer = engine.holder.continue_as_new(anew.payload, spec, sorted(engine.journal.events))
+        answer = engine.holder.continue_as_new(anew.payload, spec, sorted(consumed_by(engine.journal.all)))
         if answer.verdict == "CANCELLING":
             return self._ended(execution, RunOutcome(RunState.CANCELLED, reason=answer.detail))
         if answer.verdict == "OPEN":
