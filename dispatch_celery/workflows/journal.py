@@ -14,11 +14,24 @@ from typing import Any, Final
 
 from dispatch_celery.errors import NonDeterminism
 
-__all__ = ["ANY", "Branch", "Entry", "Journal", "branch_of", "consumed_by", "delivery_order", "digest_of", "rest_of"]
+__all__ = [
+    "ANY",
+    "MEMBER_KINDS",
+    "Branch",
+    "Entry",
+    "Journal",
+    "branch_of",
+    "consumed_by",
+    "delivery_order",
+    "digest_of",
+    "rest_of",
+]
 
 RESOLVED: Final = frozenset({"value", "error", "timeout"})
 DERIVED: Final = frozenset({"uuid", "random"})
 """Calls whose value follows from their identity: they are never recorded, and leave gaps among the places."""
+MEMBER_KINDS: Final = frozenset({"job", "child"})
+"""Kinds of promises that somebody else resolves."""
 
 
 _BEFORE: Final = 5
@@ -55,6 +68,11 @@ class Entry:
     def is_resolved(self) -> bool:
         """Whether its outcome is known, and will never change."""
         return self.status in RESOLVED
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether another run has made it: the one that this run was forked from."""
+        return isinstance(self.head.get("g"), str)
 
     @property
     def shown(self) -> str:
@@ -122,7 +140,7 @@ class Journal:
         self._asked.append(f"{kind} {identity}")
         recorded = self._places.get((branch.path, place))
         if recorded is None:
-            if branch.in_order and kind not in DERIVED and self.recorded_after(branch):
+            if branch.in_order and kind not in DERIVED and not self._may_be_new(branch, kind):
                 raise NonDeterminism(f"the code calls {kind} {identity}, which is not recorded.\n{self._sequences()}")
             return identity, place, None
         same = recorded.identity == identity and recorded.head["k"] == kind
@@ -154,6 +172,11 @@ class Journal:
         return next(
             (self._places[branch.path, place] for place in places if (branch.path, place) in self._places), None
         )
+
+    def _may_be_new(self, branch: Branch, kind: str) -> bool:
+        """Return whether a call may be made that is not recorded: the next one; or a member that a fork sends anew."""
+        behind = self.after(branch)
+        return behind is None or (kind in MEMBER_KINDS and behind.is_taken_over)
 
     def get(self, identity: str) -> Entry | None:
         """Return what is recorded of one durable call."""

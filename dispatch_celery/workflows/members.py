@@ -13,7 +13,7 @@ from dispatch_celery.work.model import Parent, WorkRef
 from dispatch_celery.work.records import decode_failure
 from dispatch_celery.workflows.definition import RunCall
 from dispatch_celery.workflows.failure import rebuilt
-from dispatch_celery.workflows.journal import Entry
+from dispatch_celery.workflows.journal import MEMBER_KINDS, Entry
 from dispatch_celery.workflows.store import Family, Member
 
 __all__ = [
@@ -30,8 +30,6 @@ __all__ = [
 
 R_co = TypeVar("R_co", covariant=True)
 
-MEMBER_KINDS: Final = frozenset({"job", "child"})
-"""Kinds of promises that somebody else resolves."""
 _BATCH: Final = 500
 
 FleetCall = Call[Any] | RunCall[Any]

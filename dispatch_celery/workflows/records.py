@@ -68,7 +68,7 @@ class RunRecords:
     def children(self, run_id: str) -> list[str]:
         """Return the ids of the child runs that a run has started, as its code asked for them."""
         entries, _ = self.entries(run_id)
-        found = [entry for entry in entries if entry.head["k"] == "child" and not _taken_over(entry)]
+        found = [entry for entry in entries if entry.head["k"] == "child" and not entry.is_taken_over]
         return [str(entry.head["m"]) for entry in sorted(found, key=lambda entry: int(entry.head["o"]))]
 
     @staticmethod
@@ -121,11 +121,6 @@ def _progress(fields: Mapping[str, bytes], state: RunState, open_now: int | None
     if awaited is not None and state == RunState.WAITING and open_now is not None:
         progress["done"] += awaited - open_now
     return progress
-
-
-def _taken_over(entry: Entry) -> bool:
-    """Return whether another run has sent this member: the run that this one was forked from."""
-    return isinstance(entry.head.get("g"), str)
 
 
 def _promise(entry: Entry) -> PromiseRecord:
