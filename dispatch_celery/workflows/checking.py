@@ -126,7 +126,7 @@ class RunChecking(RunRewriting):
         definition = self._registry.get(run.name, wanted)
         verdict, detail = CodeVerdict.UNKNOWN, f"this app does not declare version {wanted} of {run.name}"
         if definition is not None:
-            raw, (entries, _) = self._stored.raw(run.id), self._records.entries(run.id)
+            raw, entries, _ = self._recorded(run.id)
             # One that has ended meanwhile, or undoes, asks its code for nothing any more.
             over = not raw or "undoing" in raw
             verdict, detail = (CodeVerdict.FITS, "") if over else self._replayed(definition, run.id, raw, entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -16,13 +17,16 @@ from dispatch_celery.errors import (
     StateConflict,
     WorkflowNotFound,
 )
-from dispatch_celery.ids import RunId
+from dispatch_celery.ids import RunId, mint_nonce
+from dispatch_celery.jobs.options import JobOptions
 from dispatch_celery.scope import restored
+from dispatch_celery.store.replies import text
 from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.work.records import decode_spec
 from dispatch_celery.workflows.cutting import kept_before
 from dispatch_celery.workflows.definition import RunCall, WorkflowDefinition
+from dispatch_celery.workflows.ends import not_found
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.journal import ANY, Entry, consumed_by
 from dispatch_celery.workflows.model import ENDED, RunState
@@ -32,6 +36,7 @@ __all__ = ["RunRewriting"]
 
 _EDITABLE: Final = frozenset({"step", "job", "child", "event", "now"})
 _UNDONE: Final = frozenset({"undone", "skipped"})
+_LOOKS: Final = 20
 
 
 class RunRewriting(RunStarting):
@@ -58,15 +63,25 @@ class RunRewriting(RunStarting):
         if answer.verdict == "READY":
             self._publish(WakeUp(ref=replace(stored.ref, version=version), wake=answer.detail, spec=spec))
             return RunState.PENDING
-        return RunState(stored.state)
+        return RunState(answer.detail)
 
-    def rewind(self, run_id: RunId | str, to: str | None = None, *, discard_undo: bool = False) -> RunState:
+    def rewind(
+        self,
+        run_id: RunId | str,
+        to: str | None = None,
+        *,
+        discard_undo: bool = False,
+        idempotency_key: str | None = None,
+    ) -> RunState:
         """Take a run that is parked or has ended back to before a durable call, or to its start, and let it go on.
 
         It keeps its id, and what it recorded before ``to``, an identity of its timeline such as ``charge#1``. That call
         and what followed happens again, as a new generation with idempotency keys of its own. Events that were consumed
         stay consumed; what is set aside is found with ``timeline(..., previous=True)``. A run that had ended has no
         timeout any more.
+
+        Asked for again under the ``idempotency_key`` of the run's last rewind, it has been done: the answer is the
+        run's state. So a caller that got no answer tries again without taking the run back twice.
 
         Raises:
             PromiseNotFound: nothing of that identity is recorded.
@@ -75,13 +90,16 @@ class RunRewriting(RunStarting):
         """
         refuse_in_body("dispatch.runs.rewind()")
         run_id = RunId.parse(run_id)
+        op = JobOptions(idempotency_key=idempotency_key).idempotency_key or mint_nonce()
         stored = self._found(run_id)
+        raw = self._stored.raw(run_id)
         state = RunState(stored.state)
+        if text(raw.get("rewound")) == op:
+            return state
         if state not in ENDED and state != RunState.PARKED:
             raise StateConflict(
                 f"{run_id} is {state}: a run is rewound when it is parked or has ended; cancel it first"
             )
-        raw = self._stored.raw(run_id)
         if raw.get("reason") == b"unknown":
             raise StateConflict(f"{run_id} waits for a worker that knows its workflow: it goes on by itself then")
         entries, undos = self._records.entries(run_id)
@@ -91,6 +109,7 @@ class RunRewriting(RunStarting):
         answer = self._store.rewind(
             stored.ref,
             state,
+            op=op,
             revision=int(raw.get("revision", 0)),
             generation=int(raw.get("generation", 0)),
             dropped=sorted({entry.identity for entry in (*entries, *undos)} - names),
@@ -102,6 +121,8 @@ class RunRewriting(RunStarting):
                 f"{run_id}: {answer.detail} would happen again, and is not undone, or under way still: compensate the"
                 " run first, or rewind it with discard_undo=True, which leaves what was done as it is"
             )
+        if answer.verdict == "REPEATED":
+            return RunState(answer.detail)
         if answer.verdict != "READY":
             raise StateConflict(f"{run_id} has changed meanwhile ({answer.detail or answer.verdict}): try again")
         self._publish(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec))
@@ -115,24 +136,27 @@ class RunRewriting(RunStarting):
         arguments: Mapping[str, Any] | None = None,
         results: Mapping[str, Any] | None = None,
         version: int | None = None,
+        idempotency_key: str | None = None,
     ) -> RunHandle[Any]:
         """Start a run that has what another one recorded before a durable call, and goes on from there by itself.
 
         ``at`` is an identity of that run's timeline; without it, all that has an outcome is taken over. ``arguments``
         take the place of the run's own, by name, and ``results`` that of recorded outcomes, by identity; so what was
         recorded is not compared with the arguments it has now. What was under way is sent anew, and the fork undoes
-        nothing of what it has taken over. The first run is left as it is.
+        nothing of what it has taken over. The first run is left as it is. An ``idempotency_key`` is that of a start.
 
         Raises:
             PromiseNotFound: nothing of that identity is recorded, or not before ``at``.
-            StateConflict: what would be taken over was undone.
+            StateConflict: what would be taken over was undone; or the run begins anew too fast to be read.
             WorkflowNotFound: this app does not declare that version.
             PayloadError: an argument does not fit.
         """
         refuse_in_body("dispatch.runs.fork()")
         run_id = RunId.parse(run_id)
-        run, raw = self.get(run_id), self._stored.raw(run_id)
-        entries, undos = self._records.entries(run_id)
+        run = self.get(run_id)
+        raw, entries, undos = self._recorded(run_id)
+        if not raw:
+            raise not_found(run_id)
         before = [entry for entry in (entries if at is None else kept_before(entries, at)) if entry.is_resolved]
         edits = dict(results or {})
         _refuse_undone([entry for entry in before if entry.identity not in edits], undos, f"fork {run_id}")
@@ -145,7 +169,8 @@ class RunRewriting(RunStarting):
         if edits:
             raise PromiseNotFound(f"{run_id}: no outcome of {', '.join(sorted(edits))} is taken over: edit what is")
         with restored(run.scope):
-            new = self.new_run(RunCall(definition, payload, summary), extra={"forked_from": run_id})
+            options = JobOptions(idempotency_key=idempotency_key)
+            new = self.new_run(RunCall(definition, payload, summary, options), extra={"forked_from": run_id})
         ref = replace(new.ref, queue=run.queue, priority=run.priority)
         return RunHandle(self.write(replace(new, ref=ref, copied=copied)), self, definition.typed.result)
 
@@ -155,6 +180,19 @@ class RunRewriting(RunStarting):
             known = ", ".join(str(one.version) for one in self._registry if one.name == name) or "none"
             raise WorkflowNotFound(f"this app declares no version {version!r} of {name}; it has: {known}")
         return definition
+
+    def _recorded(self, run_id: RunId) -> tuple[dict[str, bytes], builtins.list[Entry], builtins.list[Entry]]:
+        """Return a run's record with what its present generation has recorded: durable calls, and their undos.
+
+        Raises:
+            StateConflict: it began anew each time that this was read.
+        """
+        for _ in range(_LOOKS):
+            raw = self._stored.raw(run_id)
+            entries, undos = self._records.entries(run_id)
+            if self._stored.raw(run_id).get("generation") == raw.get("generation"):
+                return raw, entries, undos
+        raise StateConflict(f"{run_id} begins anew too fast to be read: try again")
 
     def _edited(self, entry: Entry, edits: dict[str, Any]) -> Entry:
         """Return a promise with the outcome it is given instead of its own, which is taken out of ``edits``."""
@@ -176,9 +214,18 @@ class RunRewriting(RunStarting):
         """Do as ``migrate``, without holding the event loop."""
         return await asyncio.to_thread(self.migrate, run_id, version)
 
-    async def arewind(self, run_id: RunId | str, to: str | None = None, *, discard_undo: bool = False) -> RunState:
+    async def arewind(
+        self,
+        run_id: RunId | str,
+        to: str | None = None,
+        *,
+        discard_undo: bool = False,
+        idempotency_key: str | None = None,
+    ) -> RunState:
         """Do as ``rewind``, without holding the event loop."""
-        return await asyncio.to_thread(self.rewind, run_id, to, discard_undo=discard_undo)
+        return await asyncio.to_thread(
+            self.rewind, run_id, to, discard_undo=discard_undo, idempotency_key=idempotency_key
+        )
 
     async def afork(
         self,
@@ -188,9 +235,18 @@ class RunRewriting(RunStarting):
         arguments: Mapping[str, Any] | None = None,
         results: Mapping[str, Any] | None = None,
         version: int | None = None,
+        idempotency_key: str | None = None,
     ) -> RunHandle[Any]:
         """Do as ``fork``, without holding the event loop."""
-        return await asyncio.to_thread(self.fork, run_id, at, arguments=arguments, results=results, version=version)
+        return await asyncio.to_thread(
+            self.fork,
+            run_id,
+            at,
+            arguments=arguments,
+            results=results,
+            version=version,
+            idempotency_key=idempotency_key,
+        )
 
 
 def _taken_over(run_id: RunId, entry: Entry) -> Entry:

@@ -132,13 +132,14 @@ class RunStore(HeldRuns):
         ref: WorkRef,
         expected: str,
         *,
+        op: str,
         revision: int,
         generation: int,
         dropped: Sequence[str],
         consumed: Sequence[str],
         discard: bool,
     ) -> Answer:
-        """Take a run that is parked or has ended back: what is ``dropped`` of its journal happens again."""
+        """Take a run that is parked or has ended back, once under this ``op``: what is ``dropped`` happens again."""
         keys = {
             **self._move_keys(ref, expected, RunState.PENDING),
             "promises": self._keys.promises(ref.id),
@@ -151,13 +152,16 @@ class RunStore(HeldRuns):
         arguments = {
             **self._common(ref),
             "expected": expected,
+            "op": op,
             "revision": revision,
             "generation": generation,
             "retain": self._settings.retain_events,
             "dropped": len(dropped),
             "discard": int(discard),
         }
-        return self._answer(Call.of("runs/rewind", keys, arguments, rest=[*dropped, *consumed]))
+        further = [keys[name] for name in ("expiry", "unknown", "idempotency")]
+        call = Call.of("runs/rewind", keys, arguments, more_keys=further, rest=[*dropped, *consumed])
+        return self._answer(call)
 
     def migrate(self, ref: WorkRef, expected: str, version: int, spec: Mapping[str, Any]) -> Answer:
         """Pin a run that nobody holds to another version; a parked one goes on."""
