@@ -104,7 +104,9 @@ def test_a_migration_sent_again_has_one_effect(world: RunWorld, state: str) -> N
     """Its reply was lost; the answer is the state by now, whoever has taken the run."""
     ref = world.run_at(state)
     migrate(world, ref, state)
-    indexed = {name: found for name, found in world.dump().ordered.items() if name.startswith(("run-", "lane", "marks"))}
+    indexed = {
+        name: found for name, found in world.dump().ordered.items() if name.startswith(("run-", "lane", "marks"))
+    }
 
     again = migrate(world, ref, state)
     assert again == Answer("DONE", "pending" if state == "parked" else state)
