@@ -7,11 +7,35 @@ Both return sentences; an empty list is a pass. Each sentence begins with the nu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha1
 from typing import Any
 
 from dispatch_celery.jobs.model import TRANSITIONS
 from dispatch_celery.store.client import Store
-from dispatch_celery.store.scripts import Call
+from dispatch_celery.store.scripts import Call, Script
+
+_WHOLE = """
+local found = {}
+for n, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  local kind, value = redis.call('TYPE', key)['ok'], false
+  if kind == 'hash' then value = redis.call('HGETALL', key)
+  elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  elseif kind == 'set' then value = redis.call('SMEMBERS', key)
+  elseif kind == 'string' then value = redis.call('GET', key)
+  elseif kind == 'stream' then value = redis.call('XRANGE', key, '-', '+') end
+  found[n] = {key, kind, value}
+end
+return found
+"""
+_SWEEP = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('UNLINK', key) end"
+
+
+def _script(name: str, text: str) -> Script:
+    digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script(name=name, header={}, body=text, text=text, sha=digest)
+
+
+_DUMP, _CLEAN = _script("tests/dump", _WHOLE), _script("tests/clean", _SWEEP)
 
 STATES = ("scheduled", "pending", "running", "retrying", "completed", "failed", "cancelled")
 
@@ -34,33 +58,17 @@ def _pairs(flat: list[Any]) -> dict[str, str]:
 
 
 def dump(store: Store, tag: str) -> Dump:
-    """Read a namespace whole; for small ones only."""
+    """Read a namespace whole, in one trip; for small ones only."""
     found = Dump()
-    keys: set[str] = set()
-    cursor = "0"
-    while True:
-        (reply,) = store.execute([Call.command("SCAN", cursor, "MATCH", f"{tag}*", "COUNT", 1000)])
-        cursor = reply[0].decode()
-        keys |= {key.decode() for key in reply[1]}
-        if cursor == "0":
-            break
-    ordered_keys = sorted(keys)
-    kinds = store.execute([Call.command("TYPE", key) for key in ordered_keys])
-    read = {
-        "hash": lambda key: Call.command("HGETALL", key),
-        "zset": lambda key: Call.command("ZRANGE", key, 0, -1, "WITHSCORES"),
-        "set": lambda key: Call.command("SMEMBERS", key),
-        "string": lambda key: Call.command("GET", key),
-        "list": lambda key: Call.command("LLEN", key),
-        "stream": lambda key: Call.command("XRANGE", key, "-", "+"),
-    }
-    named = [
-        (key, kind if isinstance(kind, str) else kind.decode()) for key, kind in zip(ordered_keys, kinds, strict=True)
-    ]
-    replies = store.execute([read[kind](key) for key, kind in named if kind in read])
-    for (key, kind), reply in zip([pair for pair in named if pair[1] in read], replies, strict=True):
-        _take(found, key.removeprefix(tag), kind, reply)
+    (keys,) = store.execute([Call(_DUMP, (f"{tag}*",))])
+    for key, kind, value in sorted(keys):
+        _take(found, key.decode().removeprefix(tag), kind.decode(), value)
     return found
+
+
+def clean(store: Store, tag: str) -> None:
+    """Delete a namespace whole."""
+    store.execute([Call(_CLEAN, (f"{tag}*",))])
 
 
 def _take(found: Dump, name: str, kind: str, reply: list[Any]) -> None:

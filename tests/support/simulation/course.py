@@ -43,7 +43,7 @@ class Course(Ground):
         for _ in range(limit):
             if self._everybody_once():
                 continue
-            if self._all_ended():
+            if self.broken or self._all_ended():
                 return
             self.sleep(1.5)
 

@@ -12,7 +12,7 @@ from dispatch_celery.workflows.step_definition import StepDefinition
 from tests.support.simulation.flows import FlowExpectation
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 BESIDE = {"flow_fails_beside": ("a", "b"), "flow_races_steps": ("a", "b", "c"), "flow_tasks": ("c",)}
 """The effects of each kind that are undone when its run fails or is cancelled."""
@@ -31,7 +31,7 @@ class CrowdSteps:
     failing: StepDefinition[[str, str], str, str]
 
 
-def crowd_steps(world: Ground) -> CrowdSteps:
+def crowd_steps(world: Stage) -> CrowdSteps:
     """Return steps that do, are undone, are tried again at once or later, and fail."""
 
     def do(flow: str, step: str) -> str:
@@ -59,7 +59,7 @@ def crowd_steps(world: Ground) -> CrowdSteps:
     )
 
 
-def crowd_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
+def crowd_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
     """The kinds of workflows with several steps at once."""
     steps = crowd_steps(world)
 

@@ -14,7 +14,7 @@ from dispatch_celery.workflows.step_definition import StepDefinition
 from tests.support.simulation.flows import FlowExpectation
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 TAKEN_BACK = {"flow_parent": ("a", "leaf"), "flow_abandons": ("a",)}
 """The effects of each kind, its children's among them, that are undone when its run fails or is cancelled."""
@@ -23,7 +23,7 @@ TAKEN_BACK = {"flow_parent": ("a", "leaf"), "flow_abandons": ("a",)}
 class _Parts:
     """What simulated families are made of."""
 
-    def __init__(self, world: Ground) -> None:
+    def __init__(self, world: Stage) -> None:
         self.world = world
 
         def do(flow: str, step: str) -> int:
@@ -51,7 +51,7 @@ class _Parts:
         return self.world.workflows.latest(name)
 
 
-def family_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
+def family_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
     """The kinds of workflows that have members."""
     parts = _Parts(world)
     return {**_with_jobs(parts), **_with_children(parts)}

@@ -12,7 +12,7 @@ from dispatch_celery.workflows.step_definition import StepDefinition
 from tests.support.simulation.plan import ProcessDied
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 
 @dataclass
@@ -34,7 +34,7 @@ class FlowSteps:
     killing: StepDefinition[[str, str], int, int]
 
 
-def _steps(world: Ground) -> FlowSteps:
+def _steps(world: Stage) -> FlowSteps:
 
     def do(flow: str, step: str) -> int:
         return world.effect(f"{flow}/{step}")
@@ -60,7 +60,7 @@ def _steps(world: Ground) -> FlowSteps:
     )
 
 
-def flow_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
+def flow_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
     """The kinds of workflows."""
     steps = _steps(world)
 

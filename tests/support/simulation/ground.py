@@ -18,7 +18,6 @@ from dispatch_celery.jobs.keeping import JobKeeping
 from dispatch_celery.jobs.listing import JobListing
 from dispatch_celery.jobs.model import NewJob
 from dispatch_celery.jobs.records import JobRecords
-from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.service import JobService
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.writing import JobWriter
@@ -30,25 +29,20 @@ from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.ports import Keeping
 from dispatch_celery.worker.fleet import WorkerFleet
 from dispatch_celery.worker.unknown import give_back
-from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.keeping import RunKeeping
 from dispatch_celery.workflows.records import RunRecords
-from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.service import RunService
 from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import StepContext
 from dispatch_celery.workflows.store import NewRun, RunStore
-from tests.support.invariants import check_state, dump
+from tests.support.invariants import check_state, clean, dump
 from tests.support.run_invariants import check_runs
 from tests.support.simulation.actors import FaultyStore, SimBroker, SimWorker
-from tests.support.simulation.crowds import crowd_kinds
-from tests.support.simulation.families import family_kinds
-from tests.support.simulation.flows import flow_kinds
-from tests.support.simulation.kinds import job_kinds
 from tests.support.simulation.plan import START, Plan
-from tests.support.simulation.sagas import saga_kinds
-from tests.support.simulation.talks import talk_kinds
-from tests.support.simulation.tasks import task_kinds
+from tests.support.simulation.stage import stage
+
+_ENDLESS = 40
+"""Executions of one effect after which a world is stopped: two faults explain a tenth of them."""
 
 
 class Ground:
@@ -84,8 +78,10 @@ class Ground:
         self.records = JobRecords(store, self.keys)
         self.cluster = ClusterStore(store, self.keys, self.settings, self.time)
         self.broker = SimBroker(self)
-        self.registry = Registry()
-        self.kinds = job_kinds(self)
+        self.stage = stage()
+        self.stage.world = self
+        self.registry, self.workflows = self.stage.registry, self.stage.workflows
+        self.kinds, self.flows = self.stage.kinds, self.stage.flows
         self.known = list(self.kinds)
         self.runs = RunStore(store, self.keys, self.settings, self.time)
         self.keeping: dict[str, Keeping] = {
@@ -117,10 +113,7 @@ class Ground:
             max_payload=self.settings.max_payload,
             default_retry=self.settings.default_retry,
         )
-        for name, (handler, policy, _) in self.kinds.items():
-            self.registry.add(JobDefinition(handler, name=name, enqueuer=lambda: self.service, queue="q", retry=policy))
         self.pids = iter(range(1000, 100_000))
-        self.workflows = WorkflowRegistry()
         self.events = EventService(
             store=EventStore(store, self.keys, self.settings, self.time),
             work=self.jobs,
@@ -146,16 +139,6 @@ class Ground:
             max_payload=self.settings.max_payload,
             default_step_retry=self.settings.default_step_retry,
         )
-        self.flows = {
-            **flow_kinds(self),
-            **saga_kinds(self),
-            **family_kinds(self),
-            **talk_kinds(self),
-            **crowd_kinds(self),
-            **task_kinds(self),
-        }
-        for name, (flow, _) in self.flows.items():
-            self.workflows.add(WorkflowDefinition(flow, name=name, starter=lambda: self.flow_service, queue="q"))
         self.known += [self.workflows.latest(name).known_as for name in self.flows] + list(self.flows)
         self.fleet = WorkerFleet(
             writer=self.writer,
@@ -217,6 +200,8 @@ class Ground:
         if job.startswith("later") and (self.time.now or 0) < START + 10_000:
             self.broken.append(f"7: {job} ran before it was due")
         self.effects[job] = self.effects.get(job, 0) + 1
+        if self.effects[job] == _ENDLESS:
+            self.broken.append(f"12: {job} has run {_ENDLESS} times, and no end is in sight")
         return self.effects[job]
 
     def say(self, what: str, word: str) -> None:
@@ -237,7 +222,7 @@ class Ground:
 
     def _send(self, calls: Sequence[Call]) -> list[Any]:
         replies = self.real.execute(calls)
-        if all(fault.kind == "cancel" for fault in self.plan.faults):
+        if not self.broken and all(fault.kind == "cancel" for fault in self.plan.faults):
             state = dump(self.real, self.keys.tag)
             self.broken += check_state(state, max_attempts=3, max_crashes=3) + check_runs(state)
         by_id: dict[str, WorkRef] = {
@@ -252,6 +237,4 @@ class Ground:
 
     def clean(self) -> None:
         """Delete the namespace."""
-        (keys,) = self.real.execute([Call.command("KEYS", f"{self.keys.tag}*")])
-        if keys:
-            self.real.execute([Call.command("DEL", *keys)])
+        clean(self.real, self.keys.tag)

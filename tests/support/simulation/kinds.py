@@ -10,7 +10,7 @@ from dispatch_celery.retry import Constant, Retry
 from tests.support.simulation.plan import ProcessDied
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Expectation:
     executions: int
 
 
-def job_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], Retry, Expectation]]:
+def job_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], Retry, Expectation]]:
     """The kinds of jobs: a handler, a policy, and how it must end."""
 
     def succeed(job: str) -> str:

@@ -12,7 +12,7 @@ from dispatch_celery.workflows.step_definition import StepDefinition
 from tests.support.simulation.flows import FlowExpectation
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 UNDOABLE = {"flow_saga": ("a", "b"), "flow_undoable": ("a", "b"), "flow_stuck": ("a",), "flow_amends": ("a", "c")}
 """The effects of each kind that are undone when its run fails or is cancelled, and left alone when it completes."""
@@ -28,7 +28,7 @@ class SagaSteps:
     failing: StepDefinition[[str, str], int, int]
 
 
-def _steps(world: Ground) -> SagaSteps:
+def _steps(world: Stage) -> SagaSteps:
 
     def do(flow: str, step: str) -> int:
         return world.effect(f"{flow}/{step}")
@@ -56,7 +56,7 @@ def _steps(world: Ground) -> SagaSteps:
     )
 
 
-def saga_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
+def saga_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
     """The kinds of workflows that have something to undo."""
     steps = _steps(world)
 

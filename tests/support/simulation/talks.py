@@ -10,12 +10,12 @@ from dispatch_celery.workflows.step_definition import StepDefinition
 from tests.support.simulation.flows import FlowExpectation
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 _LONG = 200
 
 
-def talk_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
+def talk_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
     """The kinds of workflows that talk."""
 
     def do(flow: str, step: str) -> int:

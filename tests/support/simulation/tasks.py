@@ -14,12 +14,12 @@ from tests.support.simulation.crowds import crowd_steps
 from tests.support.simulation.flows import FlowExpectation
 
 if TYPE_CHECKING:
-    from tests.support.simulation.ground import Ground
+    from tests.support.simulation.stage import Stage
 
 _LONG = 200
 
 
-def task_kinds(world: Ground) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
+def task_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:
     """The kinds of workflows with tasks."""
     steps = crowd_steps(world)
 
