@@ -12,6 +12,7 @@ STATES = ("pending", "running", "waiting", "parked", "completed", "failed", "can
 _MEMBER = re.compile(r"(^|/)(gather|map|race|first_ok)#\d+/[^/]+$")
 """Of several steps at once, who has lost is undone when that is decided, whoever began after it."""
 ENDED = ("completed", "failed", "cancelled")
+_EVENT = re.compile(r'"ev":"(evt_\w+)"')
 
 
 def check_runs(state: Dump) -> list[str]:
@@ -22,6 +23,7 @@ def check_runs(state: Dump) -> list[str]:
         wrong += _check_holding(state, run_id, record)
         wrong += _check_times(state, run_id, record)
         wrong += _check_undos(state, run_id, record)
+        wrong += _check_events(state, run_id)
         in_lane = run_id in state.ordered.get(f"lane:{record['lane']}", {})
         if in_lane != (record["state"] == "pending"):
             wrong.append(f"7: {run_id} is {record['state']} and {'in' if in_lane else 'not in'} its lane")
@@ -94,6 +96,14 @@ def _check_undos(state: Dump, run_id: str, record: dict[str, str]) -> list[str]:
     return wrong
 
 
+def _check_events(state: Dump, run_id: str) -> list[str]:
+    """Return the events that a run has consumed twice: in one generation, or in one and another."""
+    heads = [entry.partition("\n")[0] for entry in state.hashes.get(f"run:{run_id}:promises", {}).values()]
+    taken = [found[1] for head in heads if '"bad"' not in head and (found := _EVENT.search(head))]
+    taken += state.ordered.get(f"run:{run_id}:consumed", {})
+    return [f"4: {run_id} has consumed {event} twice" for event in set(taken) if taken.count(event) > 1]
+
+
 @dataclass
 class _History:
     """What the journal of transitions has told so far of one run."""
@@ -105,16 +115,28 @@ class _History:
     recorded: set[str] = field(default_factory=set)
     intended: list[str] = field(default_factory=list)
     turned: int = 0
+    generation: int = 0
+    given_up: set[str] = field(default_factory=set)
+    """What was to be undone when the run was taken back, perhaps on a person's word that it is left."""
     wrong: list[str] = field(default_factory=list)
 
     def take(self, entry: dict[str, str]) -> None:
         """Go on with one entry."""
         if entry["event"] == "dispatch.run.promise":
             self._promise(entry["to"], entry["token"])
-        elif not entry["from"]:
+        elif not entry["from"] and entry["event"] != "dispatch.run.migrated":
             self._undo(entry["event"].rpartition(".")[2], entry["to"], entry["token"])
-        else:
+        elif entry["from"]:
             self._move(entry["from"], entry["to"], entry["token"])
+            if entry["event"] in ("dispatch.run.continued", "dispatch.run.rewound"):
+                self._begin()
+
+    def _begin(self) -> None:
+        """Begin the next generation: what was recorded may be recorded again."""
+        self.generation += 1
+        self.turned = 0
+        self.recorded.clear()
+        self.given_up |= set(self.intended)
 
     def _promise(self, identity: str, token: str) -> None:
         if token != self.token:
@@ -130,17 +152,23 @@ class _History:
         if token != self.token:
             self.wrong.append(f"3: {event} {identity} of {self.run_id} under {token} while {self.token} held it")
         if event == "intended":
-            self.intended.append(identity)
+            self.given_up.discard(identity)
+            self.intended = [*(one for one in self.intended if one != identity), identity]
         elif event == "skipped":
             if identity not in self.intended:
                 self.wrong.append(f"5: {identity} of {self.run_id} was skipped, and nobody had intended it")
             self.intended = [one for one in self.intended if one != identity]
         elif event == "undone":
+            last = self._last_of(identity)
             if identity not in self.intended:
                 self.wrong.append(f"5: {identity} of {self.run_id} was undone, and nobody had intended it")
-            elif identity != self.intended[-1] and not (_MEMBER.search(identity) and not self.turned):
-                self.wrong.append(f"5: {identity} of {self.run_id} was undone before {self.intended[-1]}")
+            elif identity != last and not (_MEMBER.search(identity) and not self.turned):
+                self.wrong.append(f"5: {identity} of {self.run_id} was undone before {last}")
             self.intended = [one for one in self.intended if one != identity]
+
+    def _last_of(self, identity: str) -> str:
+        """Return what is to be undone first: this, or what was intended after it."""
+        return next((one for one in reversed(self.intended) if one == identity or one not in self.given_up), "")
 
     def _move(self, source: str, target: str, token: str) -> None:
         if target not in TRANSITIONS.get(source, frozenset()):
@@ -169,8 +197,11 @@ def check_run_history(state: Dump) -> list[str]:
         at = runs[run_id].at if run_id in runs else "new"
         if state.journal and at != record["state"]:
             wrong.append(f"4: {run_id} is {record['state']} and its history ends in {at}")
-        if record["state"] in ("failed", "cancelled") and run_id in runs and runs[run_id].intended:
-            wrong.append(f"5: {run_id} is {record['state']} and has not undone {runs[run_id].intended}")
+        left = set(runs[run_id].intended) - runs[run_id].given_up if run_id in runs else set()
+        if record["state"] in ("failed", "cancelled") and left:
+            wrong.append(f"5: {run_id} is {record['state']} and has not undone {sorted(left)}")
+        if run_id in runs and runs[run_id].generation != int(record.get("generation", 0)):
+            wrong.append(f"4: {run_id} has begun {runs[run_id].generation} generations and says otherwise")
         if run_id in runs and runs[run_id].turned > 1:
             wrong.append(f"5: {run_id} has begun to undo {runs[run_id].turned} times")
     return wrong

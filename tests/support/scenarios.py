@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from dispatch_celery.store.client import Store
-from tests.support.simulation import KINDS, MESSAGE_KINDS, Fault, Plan, World
+from tests.support.simulation import KINDS, MESSAGE_KINDS, RUN_KINDS, Fault, Plan, World
 
 WORKLOADS: tuple[tuple[str, ...], ...] = (
     ("succeed", "fail_once"),
@@ -48,6 +48,15 @@ FLOWS: tuple[tuple[str, ...], ...] = (
     ("flow_async_race",),
     ("flow_async_chooses", "flow_says"),
     ("fail_once", "flow_steps"),
+    ("flow_anew", "flow_says"),
+    ("flow_outlived",),
+    ("flow_loose",),
+    ("flow_relayed",),
+    ("flow_again",),
+    ("flow_mended",),
+    ("flow_late",),
+    ("flow_forked",),
+    ("flow_moved",),
 )
 
 Stack = Callable[[Store], Store]
@@ -69,7 +78,7 @@ def scenarios(store: Store, namespace: str, workloads: Sequence[tuple[str, ...]]
         for inline in (True, False):
             calm, problems = visit(store, namespace, Plan(jobs, inline=inline))
             assert not problems, problems
-            for kind in KINDS:
+            for kind in (*KINDS, *(RUN_KINDS if any(job in calm.flows for job in jobs) else ())):
                 for at in range(1, calm.calls + 1):
                     yield from _at(jobs, kind, at, inline=inline)
             for kind in MESSAGE_KINDS:

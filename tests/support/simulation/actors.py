@@ -207,6 +207,8 @@ class SimWorker:
                 execution = self.executor.claim(ref)
                 if execution is not None:
                     self.executor.perform(execution)
+            elif self.world.workflows.get(ref.name, ref.version) is None:
+                self.world.give_back(ref)
             else:
                 run = self.run_executor.claim(ref)
                 if run is not None:

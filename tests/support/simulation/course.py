@@ -12,6 +12,7 @@ from dispatch_celery.work.upkeep import House, Marks, Revival, Timers, WakeUps
 from tests.support.invariants import check_quiet, dump
 from tests.support.run_invariants import check_runs_quiet
 from tests.support.simulation.actors import SimWorker
+from tests.support.simulation.clients import asked
 from tests.support.simulation.ground import Ground
 from tests.support.simulation.plan import ProcessDied
 
@@ -25,7 +26,7 @@ class Course(Ground):
             self._produce(job.ref.id, partial(self.writer.write, [job]))
         for run in self.new_runs:
             self._produce(run.ref.id, partial(self.flow_service.write, run))
-        self.run_to_rest(limit=400)
+        self.run_to_rest(limit=600)
 
     def _produce(self, work_id: str, write: Callable[[], object]) -> None:
         """Enqueue, again with the same id when the producer died or got no answer: what an honest caller does."""
@@ -62,6 +63,8 @@ class Course(Ground):
             self._lead()
         except (ProcessDied, StoreUnavailable):
             busy = True
+        for client in self.clients:
+            busy = asked(client) or busy
         return busy
 
     def _bury(self, worker: SimWorker) -> None:
@@ -99,4 +102,5 @@ class Course(Ground):
 
     def _all_ended(self) -> bool:
         found = dump(self.real, self.keys.tag)
-        return not check_quiet(found) and not check_runs_quiet(found)
+        over = not check_quiet(found) and not check_runs_quiet(found)
+        return over and not any(client.wants for client in self.clients)

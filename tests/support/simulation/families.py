@@ -48,7 +48,7 @@ class _Parts:
 
     def child(self, name: str) -> WorkflowDefinition[..., Any]:
         """Return a simulated workflow, to be run as a child."""
-        return self.world.workflows.latest(name)
+        return self.world.child(name)
 
 
 def family_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectation]]:

@@ -22,6 +22,10 @@ class FlowExpectation:
     state: str
     effects: Mapping[str, int]
     slices: int
+    perhaps: frozenset[str] = frozenset()
+    """Steps that need not run, where somebody else is late."""
+    timeout: float | None = None
+    """Seconds that a run of this kind may take."""
 
 
 @dataclass

@@ -38,7 +38,9 @@ from dispatch_celery.workflows.store import NewRun, RunStore
 from tests.support.invariants import check_state, clean, dump
 from tests.support.run_invariants import check_runs
 from tests.support.simulation.actors import FaultyStore, SimBroker, SimWorker
+from tests.support.simulation.clients import Client, client_of
 from tests.support.simulation.plan import START, Plan
+from tests.support.simulation.rewrites import WISHES
 from tests.support.simulation.stage import stage
 
 _ENDLESS = 40
@@ -57,22 +59,7 @@ class Ground:
         self.keys = Keys(namespace)
         self.time = ServerTime(START)
         self.settings = Settings(namespace=namespace, journal=10_000, max_crashes=3, unknown_grace=60)
-        self.calls = 0
-        self.labels: list[str] = []
-        self.snapshots: dict[int, tuple[list[tuple[bytes, bytes]], int]] = {}
-        self.rolled_back = False
-        self.quiet_faults = False
-        self.fenced = 0
-        self.effects: dict[str, int] = {}
-        self.words: dict[str, str] = {}
-        self.broken: list[str] = []
-        self.late_call: Sequence[Call] | None = None
-        self.late_replies: list[Any] = []
-        self.registrations = 0
-        self.obliged: dict[str, int] = {}
-        self.cancelled = False
-        self.runs_to_cancel: set[str] = set()
-        self.whole_worker = False
+        self._begin()
         store = stack(FaultyStore(self))
         self.jobs = JobStore(store, self.keys, self.settings, self.time)
         self.records = JobRecords(store, self.keys)
@@ -139,7 +126,7 @@ class Ground:
             max_payload=self.settings.max_payload,
             default_step_retry=self.settings.default_step_retry,
         )
-        self.known += [self.workflows.latest(name).known_as for name in self.flows] + list(self.flows)
+        self.known += [self.stage.child(name).known_as for name in self.flows] + list(self.flows)
         self.fleet = WorkerFleet(
             writer=self.writer,
             jobs=self.service,
@@ -154,6 +141,30 @@ class Ground:
         self.new_runs = [self._new_run(kind, n) for n, kind in enumerate(plan.jobs) if kind in self.flows]
         self.acknowledged: set[str] = set()
 
+    def _begin(self) -> None:
+        """Nothing has happened yet."""
+        self.calls = 0
+        self.watched = 0
+        self.undeployed: set[int] = set()
+        self.clients: list[Client] = []
+        self.forks: dict[str, tuple[str, str]] = {}
+        self.rewound: set[str] = set()
+        self.labels: list[str] = []
+        self.snapshots: dict[int, tuple[list[tuple[bytes, bytes]], int]] = {}
+        self.rolled_back = False
+        self.quiet_faults = False
+        self.fenced = 0
+        self.effects: dict[str, int] = {}
+        self.words: dict[str, str] = {}
+        self.broken: list[str] = []
+        self.late_call: Sequence[Call] | None = None
+        self.late_replies: list[Any] = []
+        self.registrations = 0
+        self.obliged: dict[str, int] = {}
+        self.cancelled = False
+        self.runs_to_cancel: set[str] = set()
+        self.whole_worker = False
+
     def _new_job(self, kind: str, n: int) -> NewJob:
         definition = self.registry.get(kind)
         assert definition is not None
@@ -165,8 +176,11 @@ class Ground:
         return self.writer.new_job(bound, job_id=JobId.mint(time_ms=START + n))
 
     def _new_run(self, kind: str, n: int) -> NewRun:
-        call = self.workflows.latest(kind).bind(flow=f"{kind}-{n}")
-        return self.flow_service.new_run(call, run_id=RunId.mint(time_ms=START + n))
+        call = self.stage.child(kind).bind(flow=f"{kind}-{n}")
+        run = self.flow_service.new_run(call, run_id=RunId.mint(time_ms=START + n))
+        if kind in WISHES:
+            self.clients.append(client_of(self, WISHES[kind], run.ref.id, f"{kind}-{n}"))
+        return run
 
     @property
     def _job_kinds(self) -> list[str]:
@@ -213,6 +227,13 @@ class Ground:
     def sleep(self, seconds: float) -> None:
         self.time.now = (self.time.now or 0) + max(1, int(seconds * 1000))
 
+    @property
+    def _looks(self) -> bool:
+        """Whether the state is looked at after this call: always in a calm world, for a while after what was asked."""
+        if self.plan.faults:
+            self.watched -= 1
+        return not self.plan.faults or self.watched >= 0
+
     def _named(self, work_id: str, known: Mapping[str, WorkRef]) -> WorkRef | None:
         """Return what names a message's work: produced here, or a member that a run has sent."""
         if work_id in known:
@@ -222,7 +243,7 @@ class Ground:
 
     def _send(self, calls: Sequence[Call]) -> list[Any]:
         replies = self.real.execute(calls)
-        if not self.broken and all(fault.kind == "cancel" for fault in self.plan.faults):
+        if not self.broken and self._looks:
             state = dump(self.real, self.keys.tag)
             self.broken += check_state(state, max_attempts=3, max_crashes=3) + check_runs(state)
         by_id: dict[str, WorkRef] = {

@@ -44,6 +44,10 @@ def job_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], Retry, Expect
             raise Snooze(5)
         return "done"
 
+    def echo(job: str) -> str:
+        world.effect(job)
+        return job
+
     def poison(job: str) -> str:
         world.effect(job)
         raise ProcessDied
@@ -55,6 +59,7 @@ def job_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], Retry, Expect
         "fail_once": (fail_once, three, Expectation(frozenset({"completed"}), 2)),
         "fail_always": (fail_always, three, Expectation(frozenset({"failed"}), 3)),
         "snooze_once": (snooze_once, three, Expectation(frozenset({"completed"}), 2)),
+        "echo": (echo, three, Expectation(frozenset({"completed"}), 1)),
         "poison": (poison, three, Expectation(frozenset({"failed"}), 3)),
         "expires": (succeed, three, Expectation(frozenset({"cancelled"}), 0)),
         "twin": (succeed, three, Expectation(frozenset({"completed"}), 1)),

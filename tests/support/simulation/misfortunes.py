@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from dispatch_celery.errors import DispatchError, StoreUnavailable
+from dispatch_celery.ids import WorkerId
 from dispatch_celery.store.scripts import Call
 from tests.support.simulation.actors import SimWorker
+from tests.support.simulation.clients import UNHELD, Migrator, Rewinder
 from tests.support.simulation.course import Course
-from tests.support.simulation.plan import KINDS, Fault, ProcessDied
+from tests.support.simulation.plan import ASKED_KINDS, KINDS, RUN_KINDS, Fault, ProcessDied
+
+_WATCHED = 40
+"""Calls after what was asked for, at each of which the state must hold."""
+_TURNS = 30
 
 
 class Misfortunes(Course):
@@ -26,8 +33,9 @@ class Misfortunes(Course):
         if any(fault.kind == "roll back" and fault.back == number for fault in self.plan.faults):
             self.snapshots[number] = (self._snapshot(), self.time.now or 0)
         for fault in self.plan.faults:
-            if fault.at == number and fault.kind in KINDS:
+            if fault.at == number and fault.kind in (*KINDS, *RUN_KINDS):
                 self.whole_worker = fault.whole_worker
+                self.watched = _WATCHED if fault.kind in ASKED_KINDS else 0
                 return self._suffer(fault, calls)
         return self._send(calls)
 
@@ -44,8 +52,12 @@ class Misfortunes(Course):
             self._sleep_past_lease()
         elif fault.kind == "overlap":
             return self._overlap(calls)
-        elif fault.kind == "cancel":
-            self._cancel_everything()
+        elif fault.kind == "between":
+            self._let_others_act()
+        elif fault.kind in ASKED_KINDS:
+            self.quiet_faults = True
+            self._ask_for(fault.kind)
+            self.quiet_faults = False
         elif fault.kind == "roll back" and fault.back in self.snapshots:
             self._restore(fault.back)
         return self._send(calls)
@@ -65,6 +77,44 @@ class Misfortunes(Course):
         self.actor = sleeper
         self.quiet_faults = False
 
+    def _let_others_act(self) -> None:
+        """Everybody else does what there is to do, in no time, before the acting process goes on."""
+        sleeper = self.actor
+        self.quiet_faults = True
+        if sleeper is not None:
+            sleeper.asleep = True
+        for _ in range(_TURNS):
+            if not self._everybody_once():
+                break
+        if sleeper is not None:
+            sleeper.asleep = False
+        self.actor = sleeper
+        self.quiet_faults = False
+
+    def _ask_for(self, kind: str) -> None:
+        """Ask the same of everything there is."""
+        flows = [(run, json.loads(run.payload)["flow"]) for run in self.new_runs]
+        if kind in ("cancel", "rewind"):
+            self._cancel_everything()
+        if kind == "rewind":
+            self.clients += [Rewinder(self, run.ref.id, "from outside") for run, _ in flows]
+            self.rewound = {run.ref.id for run, _ in flows}
+        elif kind == "fork":
+            for run, flow in flows:
+                if run.ref.name == "flow_says":  # who hears it would hear its fork, too
+                    continue
+                with suppress(DispatchError):
+                    fork = self.flow_service.fork(run.ref.id, arguments={"flow": f"{flow}/side"})
+                    self.forks[fork.id] = (run.ref.name, f"{flow}/side")
+        elif kind == "migrate":
+            self.undeployed = {1}
+            self.known = [name.replace("@1", "@2") for name in self.known]
+            for worker in self.workers:
+                if worker.holder:
+                    told = {"pid": worker.pid, "name": "sim"}
+                    self.cluster.register(WorkerId(worker.holder), told, dict.fromkeys(self.known, "{}"))
+            self.clients.append(Migrator(self, UNHELD))
+
     def _overlap(self, calls: Sequence[Call]) -> list[Any]:
         """The acting process sleeps past its lease, and its call arrives while another one runs the same job."""
         self.late_call = calls
@@ -75,7 +125,6 @@ class Misfortunes(Course):
         return self.late_replies
 
     def _cancel_everything(self) -> None:
-        self.quiet_faults = True
         for run in self.new_runs:
             with suppress(DispatchError):
                 self.flow_service.cancel(run.ref.id)
@@ -87,7 +136,6 @@ class Misfortunes(Course):
                     self.obliged[effect] = self.effects.get(effect, 0)
             except DispatchError:
                 continue
-        self.quiet_faults = False
         self.cancelled = True
 
     def _snapshot(self) -> list[tuple[bytes, bytes]]:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 START = 1_800_000_000_000
 KINDS = ("die before", "die after", "lose reply", "zombie", "overlap", "cancel", "roll back")
+RUN_KINDS = ("between", "fork", "rewind", "migrate")
+"""What else may happen at a call in a world with runs."""
+ASKED_KINDS = frozenset({"cancel", *RUN_KINDS})
+"""What breaks no promise at any instant: nobody dies of it, and nothing is lost."""
 MESSAGE_KINDS = ("drop message", "double message")
 
 

@@ -5,8 +5,9 @@ A definition costs far more than a world, so handlers and workflows act in whate
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dispatch_celery.jobs.definition import JobDefinition
 from dispatch_celery.jobs.registry import Registry
@@ -14,8 +15,9 @@ from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from tests.support.simulation.crowds import crowd_kinds
 from tests.support.simulation.families import family_kinds
-from tests.support.simulation.flows import flow_kinds
+from tests.support.simulation.flows import FlowExpectation, flow_kinds
 from tests.support.simulation.kinds import job_kinds
+from tests.support.simulation.rewrites import rewrite_kinds, second_versions
 from tests.support.simulation.sagas import saga_kinds
 from tests.support.simulation.talks import talk_kinds
 from tests.support.simulation.tasks import task_kinds
@@ -24,17 +26,30 @@ if TYPE_CHECKING:
     from tests.support.simulation.ground import Ground
 
 
+class _Deployed(WorkflowRegistry):
+    """The workflows of all worlds, but for the versions that the world on the stage has no workers for any more."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def get(self, name: str, version: int) -> WorkflowDefinition[..., Any] | None:
+        """Return one version of a name, if it is deployed."""
+        return None if version in self._stage.played.undeployed else super().get(name, version)
+
+
 class Stage:
     """The definitions of simulated jobs and workflows, and the world in which they act now."""
 
     def __init__(self) -> None:
         self.world: Ground | None = None
         self.registry = Registry()
-        self.workflows = WorkflowRegistry()
+        self.workflows = _Deployed(self)
+        self._declared: dict[str, WorkflowDefinition[..., Any]] = {}
         self.kinds = job_kinds(self)
         for name, (handler, policy, _) in self.kinds.items():
             self.registry.add(
-                JobDefinition(handler, name=name, enqueuer=lambda: self._played.service, queue="q", retry=policy)
+                JobDefinition(handler, name=name, enqueuer=lambda: self.played.service, queue="q", retry=policy)
             )
         self.flows = {
             **flow_kinds(self),
@@ -43,24 +58,46 @@ class Stage:
             **talk_kinds(self),
             **crowd_kinds(self),
             **task_kinds(self),
+            **rewrite_kinds(self),
         }
-        for name, (flow, _) in self.flows.items():
-            self.workflows.add(
-                WorkflowDefinition(flow, name=name, starter=lambda: self._played.flow_service, queue="q")
-            )
+        second = second_versions(self)
+        for name, (flow, expected) in self.flows.items():
+            self._declare(flow, name, 1, expected)
+            self._declare(second.get(name, flow), name, 2, expected)
+
+    def _declare(self, flow: Callable[..., Any], name: str, version: int, expected: FlowExpectation) -> None:
+        definition: WorkflowDefinition[..., Any] = WorkflowDefinition(
+            flow,
+            name=name,
+            version=version,
+            starter=lambda: self.played.flow_service,
+            queue="q",
+            timeout=expected.timeout,
+        )
+        self.workflows.add(definition)
+        self._declared[definition.known_as] = definition
+
+    def child(self, name: str) -> WorkflowDefinition[..., Any]:
+        """Return the first version of a workflow, deployed or not: what runs and their children begin as."""
+        return self._declared[f"{name}@1"]
 
     @property
-    def _played(self) -> Ground:
+    def played(self) -> Ground:
         assert self.world is not None, "no world is on the stage"
         return self.world
 
     def effect(self, what: str) -> int:
         """Count an effect in the world of the moment."""
-        return self._played.effect(what)
+        return self.played.effect(what)
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether the server of the world of the moment has come back with an older state."""
+        return self.played.rolled_back
 
     def say(self, what: str, word: str) -> None:
         """Take note, in the world of the moment, of what a body has seen."""
-        self._played.say(what, word)
+        self.played.say(what, word)
 
 
 @cache

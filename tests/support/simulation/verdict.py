@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
 from tests.support.run_invariants import check_run_history, check_runs, check_runs_quiet
 from tests.support.simulation.crowds import BESIDE, ONE_LEFT
 from tests.support.simulation.families import TAKEN_BACK
 from tests.support.simulation.ground import Ground
+from tests.support.simulation.rewrites import REBUILT
 from tests.support.simulation.sagas import UNDOABLE
+
+FORKED = {"flow_stuck": {"parked", "failed"}, "flow_mended": {"completed", "failed"}}
+"""How forks may end whose kind ends otherwise: what they took over they do not undo, and nobody takes them back."""
+
+TIMELESS = {"flow_outlived": {"completed"}}
+"""How runs may end whose time was up, and that were taken back after that: they have no time any more."""
 
 
 class Verdict(Ground):
@@ -38,24 +46,55 @@ class Verdict(Ground):
                 if run.ref.id in self.acknowledged and not self.rolled_back:
                     wrong.append(f"12: {run.ref.name} was acknowledged and is gone")
                 continue
-            name = json.loads(run.payload)["flow"]
-            expected = self.flows[run.ref.name][1]
-            if record["state"] != expected.state and not (self.cancelled and record["state"] == "cancelled"):
-                why = record.get("error", record.get("detail", record.get("reason", "")))[:300]
-                wrong.append(f"11: {name} ended as {record['state']} ({why})")
-            if run.ref.id in self.runs_to_cancel and record["state"] == "completed" and not self.rolled_back:
-                wrong.append(f"11: {name} completed after its cancel was accepted")
-            wrong += self._not_undone(name, run.ref.name, record["state"])
-            slices = int(record.get("token_number", 0))
-            if {fault.kind for fault in self.plan.faults} == {"lose reply"} and slices > expected.slices:
-                wrong.append(f"11: {name} was claimed {slices} times, {expected.slices} are enough")
-            for step, executions in expected.effects.items():
-                seen = self.effects.get(f"{name}/{step}", 0)
-                allowed = executions + len(self.plan.faults) + (4 if self.rolled_back else 0)
-                if seen > allowed:
-                    wrong.append(f"4: step {step} of {name} ran {seen} times, {allowed} allowed")
-                if record["state"] == "completed" and seen == 0 and not (self.cancelled or self.rolled_back):
-                    wrong.append(f"11: {name} is completed and its step {step} never ran")
+            wrong += self._run_end(run.ref.id, run.ref.name, json.loads(run.payload)["flow"], record)
+        for run_id, (kind, flow) in self.forks.items():
+            if run_id in state.runs:
+                wrong += self._fork_end(kind, flow, state.runs[run_id])
+            elif not self.rolled_back:
+                wrong.append(f"12: the fork {flow} was acknowledged and is gone")
+        return wrong
+
+    def _run_end(self, run_id: str, kind: str, name: str, record: Mapping[str, str]) -> list[str]:
+        wrong, expected = [], self.flows[kind][1]
+        rewound = run_id in self.rewound
+        taken_back = rewound or "rewound" in record
+        may_be_cancelled = self.cancelled and not rewound
+        states = {expected.state, *(("cancelled",) if may_be_cancelled else ())}
+        states |= TIMELESS.get(kind, set()) if taken_back else set()
+        if record["state"] not in states:
+            why = record.get("error", record.get("detail", record.get("reason", "")))[:300]
+            wrong.append(f"11: {name} ended as {record['state']} ({why})")
+        if run_id in self.runs_to_cancel and record["state"] == "completed" and not (self.rolled_back or taken_back):
+            wrong.append(f"11: {name} completed after its cancel was accepted")
+        if not taken_back:
+            wrong += self._not_undone(name, kind, record["state"])
+        slices = int(record.get("token_number", 0))
+        if {fault.kind for fault in self.plan.faults} == {"lose reply"} and slices > expected.slices:
+            wrong.append(f"11: {name} was claimed {slices} times, {expected.slices} are enough")
+        again = rewound or (self.undeployed and expected.state == "parked")  # a parked run goes on when it is migrated
+        times = 2 if again else 1
+        for step, executions in expected.effects.items():
+            seen = self.effects.get(f"{name}/{step}", 0)
+            allowed = executions * times + len(self.plan.faults) + (4 if self.rolled_back else 0)
+            if seen > allowed:
+                wrong.append(f"4: step {step} of {name} ran {seen} times, {allowed} allowed")
+            never = (
+                executions and seen == 0 and step not in expected.perhaps and not (self.cancelled or self.rolled_back)
+            )
+            if record["state"] == "completed" and never:
+                wrong.append(f"11: {name} is completed and its step {step} never ran")
+        return wrong
+
+    def _fork_end(self, kind: str, flow: str, record: Mapping[str, str]) -> list[str]:
+        """Return what is wrong with a fork: it must end as its kind does, and does no step more often."""
+        expected = self.flows[kind][1]
+        wrong = []
+        if record["state"] not in FORKED.get(kind, {expected.state}) and not self.cancelled:
+            wrong.append(f"11: the fork {flow} ended as {record['state']} ({record.get('error', '')[:300]})")
+        for step, executions in expected.effects.items():
+            seen, allowed = self.effects.get(f"{flow}/{step}", 0), executions + len(self.plan.faults)
+            if seen > allowed + (4 if self.rolled_back else 0):
+                wrong.append(f"4: step {step} of the fork {flow} ran {seen} times, {allowed} allowed")
         return wrong
 
     def _not_undone(self, name: str, kind: str, state: str) -> list[str]:
@@ -72,7 +111,7 @@ class Verdict(Ground):
             done, undone = (self.effects.get(f"{name}/{what}{effect}", 0) for what in ("", "undo-"))
             if state in ("failed", "cancelled") and done and not undone and not self.rolled_back:
                 wrong.append(f"5: {name} is {state}, and {effect} happened and is not undone")
-            if state == "completed" and undone and kind != "flow_amends":
+            if state == "completed" and undone and kind not in {"flow_amends", *REBUILT}:
                 wrong.append(f"5: {name} is completed, and {effect} was undone")
         return wrong
 
