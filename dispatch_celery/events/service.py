@@ -276,7 +276,7 @@ class Deliveries:
 
 def _waiting(waiter: str, told: str) -> tuple[WorkRef, str]:
     """Return the run that a registration names, and the durable call it waits with."""
-    run_id, _, identity = waiter.partition(" ")
+    run_id, identity, *_ = waiter.split(" ")
     data = json.loads(told)
     queue, _, priority = str(data["lane"]).rpartition(":")
     ref = WorkRef(

@@ -30,6 +30,7 @@ from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import StepContext, Team, context_of
 from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.topics import waiter_of
 from dispatch_celery.workflows.undo import Undo
 
 __all__ = ["Engine", "Trial", "is_short"]
@@ -229,9 +230,8 @@ class Engine(Sending):
         """Strike the run off wherever it waits still: it has ended."""
         for entry in self.journal.waiting:
             places = [Place.of_digest(digest) for digest in entry.head.get("p", {})]
-            self.holder.insist(
-                lambda places=places, entry=entry: self.topics.forget(places, f"{self.claim.ref.id} {entry.identity}")  # type: ignore[misc]  # bound now
-            )
+            waiter = waiter_of(self.claim.ref.id, entry.identity, self.claim.generation)
+            self.holder.insist(lambda places=places, waiter=waiter: self.topics.forget(places, waiter))  # type: ignore[misc]  # bound now
 
     def _intend(self, call: StepCall[Any], asked: Asked) -> None:
         """Put on record how the step is undone, before its effect can happen."""

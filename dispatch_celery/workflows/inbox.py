@@ -22,6 +22,7 @@ from dispatch_celery.workflows.failure import encode_error, rebuilt
 from dispatch_celery.workflows.journal import Branch, rest_of
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.topics import waiter_of
 from dispatch_celery.workflows.waiting import Wait
 
 __all__ = ["EventWait", "Inbox"]
@@ -165,7 +166,7 @@ class Inbox:
         """Register at the topics, and return the first event that suits; note how far each was looked through."""
         self._engine.may_act()
         ref = self._engine.claim.ref
-        waiter = f"{ref.id} {asked.identity}"
+        waiter = waiter_of(ref.id, asked.identity, self._engine.claim.generation)
         told = json.dumps({"name": ref.name, "lane": ref.lane, "version": ref.version})
         seen, until = self._starts(asked, waits), self._until(asked)
         found: list[_Found] = []
@@ -250,7 +251,8 @@ class Inbox:
 
     def _topics_forgotten(self, asked: Asked, waits: Sequence[EventWait]) -> None:
         places = [place for wait in waits for place in wait.places]
-        waiter = f"{self._engine.claim.ref.id} {asked.identity}"
+        claim = self._engine.claim
+        waiter = waiter_of(claim.ref.id, asked.identity, claim.generation)
         self._engine.holder.insist(lambda: self._engine.topics.forget(places, waiter))
 
     @staticmethod

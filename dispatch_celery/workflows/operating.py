@@ -10,12 +10,14 @@ from typing import Any, Final
 from dispatch_celery.errors import StateConflict, StoreUnavailable
 from dispatch_celery.events.model import Event, Place
 from dispatch_celery.ids import EventId, RunId
+from dispatch_celery.store.replies import text
 from dispatch_celery.work.body import IN_A_STEP, refuse_in_body
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.work.records import Stored
 from dispatch_celery.work.scripts import Answer, woken_by
 from dispatch_celery.workflows.model import ENDED, STUCK, RunPhase, RunState
 from dispatch_celery.workflows.reading import RunReading
+from dispatch_celery.workflows.topics import waiter_of
 
 __all__ = ["RunOperating"]
 
@@ -67,13 +69,20 @@ class RunOperating(RunReading):
         raise StateConflict(f"{run_id} changes its state too fast to be cancelled: try again")
 
     def _leave_topics(self, run_id: RunId) -> None:
-        """Strike a run off wherever it waits for events; where that fails, the next publication there does."""
+        """Strike a run off wherever it waits for events; where that fails, the next publication there does.
+
+        Somebody may have taken it back by now: where it waits since then is left.
+        """
         try:
+            raw = self._stored.raw(run_id)
+            if text(raw.get("state")) == RunState.WAITING and "undoing" not in raw:
+                return
             entries, _ = self._records.entries(run_id)
             for entry in entries:
                 places = [Place.of_digest(digest) for digest in entry.head.get("p", {})]
-                if places and not entry.is_resolved:
-                    self._events.forget(places, f"{run_id} {entry.identity}")
+                generation = entry.head.get("g", 0)
+                if places and not entry.is_resolved and generation <= int(raw.get("generation", 0)):
+                    self._events.forget(places, waiter_of(run_id, entry.identity, generation))
         except StoreUnavailable as error:
             logger.debug("%s is still registered where it waited: %s", run_id, error)
 

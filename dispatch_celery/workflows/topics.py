@@ -8,7 +8,16 @@ from typing import Any, Protocol
 from dispatch_celery.events.model import Event, Place, StoredEvent
 from dispatch_celery.ids import EventId
 
-__all__ = ["Topics"]
+__all__ = ["Topics", "waiter_of"]
+
+
+def waiter_of(run_id: str, identity: str, generation: int) -> str:
+    """Return under what name a durable call is registered where it waits for events.
+
+    Each generation has one of its own: who strikes off what an older one has left strikes off nobody else, however
+    late he comes.
+    """
+    return f"{run_id} {identity}" + (f" {generation}" if generation else "")
 
 
 class Topics(Protocol):
