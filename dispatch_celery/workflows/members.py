@@ -23,6 +23,7 @@ __all__ = [
     "NewMember",
     "Outcome",
     "SyncPromise",
+    "called_off",
     "check_member",
     "families",
     "outcome_of",
@@ -112,6 +113,11 @@ class SyncPromise(Generic[R_co]):
         """
         value: R_co = outcome_of(self._wait(self.identity), self._codec).result()
         return value
+
+
+def called_off(run_id: str, name: str) -> str:
+    """Return the reason that members are cancelled for when what their run has done is undone."""
+    return f"its run {run_id} ({name}) is undone"
 
 
 def families(made: Sequence[tuple[str, bytes, NewMember]]) -> Iterator[tuple[Family, list[NewMember]]]:

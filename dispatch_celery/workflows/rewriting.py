@@ -28,7 +28,8 @@ from dispatch_celery.workflows.cutting import kept_before
 from dispatch_celery.workflows.definition import RunCall, WorkflowDefinition
 from dispatch_celery.workflows.ends import not_found
 from dispatch_celery.workflows.handle import RunHandle
-from dispatch_celery.workflows.journal import ANY, Entry, consumed_by
+from dispatch_celery.workflows.journal import ANY, MEMBER_KINDS, Entry, consumed_by
+from dispatch_celery.workflows.members import called_off
 from dispatch_celery.workflows.model import ENDED, RunState
 from dispatch_celery.workflows.starting import RunStarting
 
@@ -104,7 +105,7 @@ class RunRewriting(RunStarting):
             raise StateConflict(f"{run_id} waits for a worker that knows its workflow: it goes on by itself then")
         entries, undos = self._records.entries(run_id)
         kept = [] if to is None else kept_before(entries, to)
-        _refuse_undone(kept, undos, f"rewind {run_id}")
+        _refuse_undone(kept, undos, called_off(run_id, stored.ref.name), f"rewind {run_id}")
         names = {entry.identity for entry in kept}
         answer = self._store.rewind(
             stored.ref,
@@ -153,13 +154,14 @@ class RunRewriting(RunStarting):
         """
         refuse_in_body("dispatch.runs.fork()")
         run_id = RunId.parse(run_id)
-        run = self.get(run_id)
         raw, entries, undos = self._recorded(run_id)
         if not raw:
             raise not_found(run_id)
+        run = self._records.of(run_id, raw)
         before = [entry for entry in (entries if at is None else kept_before(entries, at)) if entry.is_resolved]
         edits = dict(results or {})
-        _refuse_undone([entry for entry in before if entry.identity not in edits], undos, f"fork {run_id}")
+        meant = [entry for entry in before if entry.identity not in edits]
+        _refuse_undone(meant, undos, called_off(run_id, run.name), f"fork {run_id}")
         definition = self._declared(run.name, run.version if version is None else version)
         payload, summary = raw["payload"], str(decode_spec(run_id, raw["spec"]).get("summary", ""))
         if arguments is not None:
@@ -256,10 +258,11 @@ def _taken_over(run_id: RunId, entry: Entry) -> Entry:
     return replace(entry, head=head)
 
 
-def _refuse_undone(kept: Sequence[Entry], undos: Sequence[Entry], what: str) -> None:
+def _refuse_undone(kept: Sequence[Entry], undos: Sequence[Entry], why: str, what: str) -> None:
     """Refuse to go on from effects that are undone, but for those that the code undid itself.
 
-    It does so by ``compensate``, and with the steps that have lost a race, before that is decided.
+    It does so by ``compensate``, and with the steps that have lost a race, before that is decided. ``why`` is what
+    members are cancelled for when their run is undone: from those it is not gone on, either.
     """
     meant = max((entry.at for entry in kept if entry.head["k"] == "compensate"), default=0)
     names = {entry.identity: entry.at for entry in kept}
@@ -275,3 +278,10 @@ def _refuse_undone(kept: Sequence[Entry], undos: Sequence[Entry], what: str) -> 
         raise StateConflict(
             f"cannot {what} there: the effect of {first} was undone; go back to {first!r}, so that it happens again"
         )
+    for entry in kept:
+        is_member = entry.status == "error" and entry.head["k"] in MEMBER_KINDS
+        if is_member and entry.at > meant and entry.payload.endswith(b"\n" + why.encode()):
+            raise StateConflict(
+                f"cannot {what} there: {entry.identity} was cancelled when what the run had done was undone; go back to"
+                f" {entry.identity!r}, so that it is sent anew"
+            )

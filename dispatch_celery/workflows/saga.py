@@ -20,7 +20,7 @@ from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.outcome import Failed, Retrying, classify_error, failure_of
 from dispatch_celery.workflows.holder import Holder, Paused, Stuck, Unwound
 from dispatch_celery.workflows.journal import Entry, Journal
-from dispatch_celery.workflows.members import MEMBER_KINDS, Fleet
+from dispatch_celery.workflows.members import MEMBER_KINDS, Fleet, called_off
 from dispatch_celery.workflows.step_definition import StepCall, StepDefinition
 from dispatch_celery.workflows.steps import Runner, context_of
 from dispatch_celery.workflows.undo import Undo, find_undo
@@ -123,7 +123,7 @@ class Saga:
 
     def _asked_of(self, verb: Callable[[str, str], bool], intent: Entry) -> bool:
         ref = self._holder.claim.ref
-        return self._holder.insist(lambda: verb(intent.head["m"], f"its run {ref.id} ({ref.name}) is undone"))
+        return self._holder.insist(lambda: verb(intent.head["m"], called_off(ref.id, ref.name)))
 
     def _undo(self, intent: Entry) -> None:
         call = self._call(intent)

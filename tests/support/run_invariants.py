@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ def check_runs(state: Dump) -> list[str]:
         wrong += _check_times(state, run_id, record)
         wrong += _check_undos(state, run_id, record)
         wrong += _check_events(state, run_id)
+        wrong += _check_waiters(state, run_id)
         in_lane = run_id in state.ordered.get(f"lane:{record['lane']}", {})
         if in_lane != (record["state"] == "pending"):
             wrong.append(f"7: {run_id} is {record['state']} and {'in' if in_lane else 'not in'} its lane")
@@ -102,6 +104,21 @@ def _check_events(state: Dump, run_id: str) -> list[str]:
     taken = [found[1] for head in heads if '"bad"' not in head and (found := _EVENT.search(head))]
     taken += state.ordered.get(f"run:{run_id}:consumed", {})
     return [f"4: {run_id} has consumed {event} twice" for event in set(taken) if taken.count(event) > 1]
+
+
+def _check_waiters(state: Dump, run_id: str) -> list[str]:
+    """Return where a run waits for an event without being registered there."""
+    promises, wrong = state.hashes.get(f"run:{run_id}:promises", {}), []
+    for identity in state.sets.get(f"run:{run_id}:waits", set()):
+        status, _, rest = promises.get(identity, "").partition(" ")
+        head = rest.partition("\n")[0].partition("{")
+        topics = json.loads("{" + head[2]).get("p", {}) if status == "awaiting" else {}
+        wrong += [
+            f"8: {run_id} waits for {identity} at {topic}, and is not registered there"
+            for topic in topics
+            if not any(name.startswith(f"{run_id} {identity}") for name in state.hashes.get(f"waiters:{topic}", {}))
+        ]
+    return wrong
 
 
 @dataclass

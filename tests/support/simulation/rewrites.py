@@ -82,7 +82,7 @@ def second_versions(world: Stage) -> dict[str, Callable[..., Any]]:
 
     def flow_moved(wf: Workflow, flow: str) -> int:
         wf.step(doing, flow, "a")
-        wf.sleep(4)
+        wf.sleep(2)
         return wf.step(doing, flow, "new")
 
     return {"flow_moved": flow_moved}
@@ -102,28 +102,30 @@ def _anew(parts: _Parts) -> Kinds:
     def flow_outlived(wf: Workflow, flow: str, left: int = 5) -> int:
         wf.step(parts.undone, flow, "a")
         wf.compensate()
-        wf.sleep(4)
+        wf.sleep(2)
         if left:
             wf.continue_as_new(flow, left - 1)
         return left
 
     async def flow_loose(wf: AsyncWorkflow, flow: str, left: int = 1) -> int:
-        """Leave a sleep behind that would be due in the middle of the next generation's."""
+        """Leave a sleep and a wait behind that would be due in the middle of the next generation's."""
         began = wf.now().timestamp()
-        nap = asyncio.ensure_future(wf.sleep(8))
+        nap = asyncio.ensure_future(wf.sleep(2))
+        ear = asyncio.ensure_future(wf.wait_for_event("cried", type=str, timeout=5))
         if left:
             await wf.step(doing, flow, "a")
-            await wf.wait_for_event("never", timeout=3)
+            await wf.wait_for_event("never", timeout=2)
             nap.cancel()
+            ear.cancel()
             wf.continue_as_new(flow, left - 1)
         await nap
-        if wf.now().timestamp() < began + 8:
+        if wf.now().timestamp() < began + 4:
             raise ValueError("woken before its time")
-        return await wf.step(doing, flow, "b")
+        return await wf.step(doing, flow, await ear or "b")
 
     return {
         "flow_anew": (flow_anew, FlowExpectation("completed", {"g2": 1, "g1": 1, "one": 1, "two": 1, "last": 1}, 9)),
-        "flow_outlived": (flow_outlived, FlowExpectation("cancelled", {"a": 4, "undo-a": 4}, 9, timeout=14)),
+        "flow_outlived": (flow_outlived, FlowExpectation("cancelled", {"a": 3, "undo-a": 3}, 9, timeout=5)),
         "flow_loose": (flow_loose, FlowExpectation("completed", {"a": 1, "b": 1}, 4)),
     }
 
@@ -157,7 +159,7 @@ def _by_others(parts: _Parts) -> Kinds:
         wf.step(parts.undone, flow, "a")
         wf.step(doing, flow, "b")
         wf.run_job(parts.job("succeed"), job=f"{flow}/j")
-        wf.sleep(2)
+        wf.sleep(1)
         return wf.step(parts.undone, flow, "c")
 
     def flow_mended(wf: Workflow, flow: str) -> int:
@@ -168,28 +170,31 @@ def _by_others(parts: _Parts) -> Kinds:
     def flow_late(wf: Workflow, flow: str) -> str:
         """Leave a job behind that ends while the next generation waits for one of its own."""
         mine = f"{flow}/j{wf.info.generation}"
-        promise = wf.enqueue(parts.job("echo").options(delay=12 if wf.info.generation else 6), job=mine)
+        promise = wf.enqueue(parts.job("echo").options(delay=4 if wf.info.generation else 2), job=mine)
         if wf.info.generation and promise.result() != mine:
             raise ValueError("the job of another generation")
         return mine
 
     def flow_forked(wf: Workflow, flow: str) -> int:
         wf.step(parts.undone, flow, "a")
-        promise = wf.enqueue(parts.job("echo").options(delay=6), job=f"{flow}/j")
+        promise = wf.enqueue(parts.job("echo").options(delay=3), job=f"{flow}/j")
         wf.now()
-        wf.sleep(3)
+        wf.sleep(1)
         if not promise.result().endswith("/j"):
             raise ValueError("the job of another run")
         return wf.step(parts.undone, flow, "c")
 
     def flow_moved(wf: Workflow, flow: str) -> int:
         wf.step(doing, flow, "a")
-        wf.sleep(4)
+        wf.sleep(2)
         return wf.step(doing, flow, "old")
 
     return {
         "flow_again": (flow_again, FlowExpectation("completed", {"a": 1, "b": 2, "j": 2, "c": 2}, 6)),
-        "flow_mended": (flow_mended, FlowExpectation("completed", {"a": 2, "b": 2, "undo-a": 1, "c": 1}, 2)),
+        "flow_mended": (
+            flow_mended,
+            FlowExpectation("completed", {"a": 2, "b": 2, "undo-a": 1, "c": 1}, 2, perhaps=frozenset({"undo-a"})),
+        ),
         "flow_late": (flow_late, FlowExpectation("completed", {"j0": 1, "j1": 1}, 3)),
         "flow_forked": (flow_forked, FlowExpectation("completed", {"a": 1, "j": 1, "c": 1}, 3)),
         "flow_moved": (
