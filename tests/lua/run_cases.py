@@ -183,7 +183,7 @@ def _rewind(state: str) -> Prepare:
             world.park(claim)
         else:
             world.finish(claim, state)
-        seen: dict[str, Any] = {"revision": 2, "generation": 0, "dropped": ["b#1"], "consumed": ["evt_1"]}
+        seen: dict[str, Any] = {"revision": 2, "generation": 0, "dropped": ["b#1"], "consumed": ["evt_1"], "op": "x"}
         return lambda: world.runs.rewind(claim.ref, state, **seen, discard=False).verdict
 
     return prepare
@@ -241,8 +241,8 @@ CASES: list[Case[RunWorld]] = [
     Case("runs/reverse", _reverse, "READY", "STATE"),
     Case("runs/continue", _continue, "DONE", "REPEATED"),
     *(Case("runs/migrate", _migrate(state), "DONE", "DONE", state) for state in UNHELD[:2]),
-    Case("runs/migrate", _migrate("parked"), "READY", "STATE", "parked"),
-    *(Case("runs/rewind", _rewind(state), "READY", "STATE", state) for state in ("parked", *ENDS)),
+    Case("runs/migrate", _migrate("parked"), "READY", "DONE", "parked"),
+    *(Case("runs/rewind", _rewind(state), "READY", "REPEATED", state) for state in ("parked", *ENDS)),
     Case("runs/page", _page, "a#1", "a#1"),
     Case("runs/skip", _skip, "DONE", "MISSING"),
     Case("runs/delete", _delete, "DONE", "STATE"),

@@ -61,6 +61,7 @@ class Verdict(Ground):
         may_be_cancelled = self.cancelled and not rewound
         states = {expected.state, *(("cancelled",) if may_be_cancelled else ())}
         states |= TIMELESS.get(kind, set()) if taken_back else set()
+        states |= {"failed"} if kind in REBUILT and self.cancelled else set()  # before it had failed for the first time
         if record["state"] not in states:
             why = record.get("error", record.get("detail", record.get("reason", "")))[:300]
             wrong.append(f"11: {name} ended as {record['state']} ({why})")
