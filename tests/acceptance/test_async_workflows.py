@@ -44,9 +44,12 @@ def test_several_are_awaited_together(fleet: FlowFleet) -> None:
 def test_tasks_go_the_same_ways_on_each_replay(fleet: FlowFleet) -> None:
     """The order in which outcomes were handed out is that of the first pass."""
     fleet.start()
-    order = fleet.flows.branches.start().result(timeout=20)
+    run = fleet.flows.branches.start()
+    order = run.result(timeout=20)
 
-    assert order == ["x-1", "y-1", "z-1", "y-2", "z-2", "x-2"]
+    lines = fleet.flows.dispatch.runs.timeline(run.id)
+    assert order == [line.value for line in lines if line.kind == "step"]
+    assert sorted(order) == ["x-1", "x-2", "y-1", "y-2", "z-1", "z-2"]
     assert all(len(fleet.effects(name)) == 1 for name in order)
 
 
