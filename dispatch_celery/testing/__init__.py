@@ -19,7 +19,8 @@ What a ``Kit`` does to the app
     through its own module's ``Dispatch``, needs to know nothing of tests.
 
 What is not played
-    Celery's tracer, signals and canvas; plain Celery tasks; retention; timeouts of functions that are no coroutines.
+    Celery's tracer, signals and canvas; plain Celery tasks; retention; timeouts of functions that are no coroutines;
+    gathered steps at the same time: they run in turn.
 
 The pytest plugin (``plugin``) is no entry point of the package: pytest would load it, and with it Celery, in every
 suite of the environment, before the suite's own set-up. A suite that wants it names it in its ``conftest.py``.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatch_celery import JobState, RunFailed, RunState
+from dispatch_celery import JobState, RunCancelled, RunFailed, RunState
 from tests.support.eventually import eventually
 from tests.support.flow_workers import FlowFleet, flow_fleet
 
@@ -118,6 +118,22 @@ def test_what_was_sent_can_be_called_off(fleet: FlowFleet) -> None:
     assert fleet.effects("unwanted") == []
 
 
+def test_a_cancel_reaches_down_to_the_last_job(fleet: FlowFleet) -> None:
+    """Members of a map, and the job of a child that was not awaited yet; what the run did is undone after that."""
+    fleet.start("w1", "-c", "4")
+    run = fleet.flows.sends.start()
+    eventually(lambda: fleet.effects("h1") and fleet.effects("h2") and fleet.effects("held"), what="all are under way")
+
+    run.cancel(reason="not needed")
+    with pytest.raises(RunCancelled, match="not needed"):
+        run.result(timeout=20)
+    jobs, runs = fleet.flows.dispatch.jobs, fleet.flows.dispatch.runs
+    assert jobs.count(name="shop.hold")[JobState.CANCELLED] == 2
+    assert jobs.count(name="family.slow")[JobState.CANCELLED] == 1
+    assert runs.count(name="family.middle")[RunState.CANCELLED] == 1
+    assert _words(fleet)[-1] == "forget-before"
+
+
 def test_steps_under_way_end_before_the_others_are_undone(fleet: FlowFleet) -> None:
     """So that none is undone while it runs; then the run goes on."""
     fleet.start()
@@ -138,6 +154,7 @@ def test_nothing_follows_from_a_timeout_before_its_code_has_ended(fleet: FlowFle
     assert run.info().token == 1
 
 
+@pytest.mark.faults
 def test_a_killed_worker_loses_nothing_of_many_calls(fleet: FlowFleet) -> None:
     """F-02: what was done is not done again, whoever decided stays who decided."""
     first = fleet.start("w1", "-c", "4")

@@ -129,6 +129,7 @@ def test_a_gathered_step_past_its_time_fails(pool: str, how: str, fleet: FlowFle
     assert [len(fleet.effects(name)) for name in ("slow", "slow-end", "beside", "after")] == [1, 0, 1, 1]
 
 
+@pytest.mark.faults
 def test_a_timeout_that_cost_the_process_has_used_up_an_attempt(fleet: FlowFleet) -> None:
     """So that a step which hangs each time fails in the end, and kills no process for ever."""
     fleet.start()
@@ -153,6 +154,7 @@ def test_a_run_is_cancelled_in_gathered_steps(pool: str, fleet: FlowFleet) -> No
     assert fleet.effects("h-after") == fleet.effects("h-1-end") == []
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_a_worker_that_stops_hands_gathered_steps_on(pool: str, fleet: FlowFleet) -> None:
     """It ends although they do not; no crash is counted, and only what has no outcome runs again."""
@@ -168,6 +170,7 @@ def test_a_worker_that_stops_hands_gathered_steps_on(pool: str, fleet: FlowFleet
     assert [len(fleet.effects(name)) for name in ("h-1", "h-2", "h-after")] == [2, 2, 1]
 
 
+@pytest.mark.faults
 def test_a_killed_worker_loses_no_gathered_step(fleet: FlowFleet) -> None:
     """F-02: both run again elsewhere, under the same idempotency keys."""
     first = fleet.start("w1")

@@ -10,9 +10,9 @@ from dispatch_celery import Fail, JobCancelled, JobFailed, Retry, RunCancelled, 
 from dispatch_celery.workflows.async_context import AsyncWorkflow
 from tests.support.crowd_flows import ameet, gives_up, meet, mood, outlasts, stubborn, threads_end, wins
 from tests.support.event_flows import approved
-from tests.support.family_flows import Image, holds, leaf, odd, resize, slow
+from tests.support.family_flows import Image, holds, leaf, middle, odd, resize, slow
 from tests.support.flows import app, dispatch, effect, later, mark, refuse  # noqa: F401 - the worker looks for ``app``
-from tests.support.shop import aadd, add, anap
+from tests.support.shop import aadd, add, anap, hold
 
 ONCE = Retry(1)
 
@@ -214,6 +214,14 @@ async def hears(wf: AsyncWorkflow, key: str) -> list[str]:
     )
     names = [one.payload.by for one in both or ()]
     return [str(None if first is None else first.payload), *names, str(nobody)]
+
+
+@dispatch.workflow(name="async.sends")
+async def sends(wf: AsyncWorkflow) -> list[str]:
+    """Wait for jobs and a child that stay."""
+    await wf.step(amark, "before")
+    jobs, child = wf.map(hold, ["h1", "h2"]), wf.run_child(middle)
+    return [*await jobs, await child]
 
 
 @dispatch.workflow(name="async.cancels")
