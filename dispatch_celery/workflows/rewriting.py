@@ -97,12 +97,7 @@ class RunRewriting(RunStarting):
         state = RunState(stored.state)
         if text(raw.get("rewound")) == op:
             return state
-        if state not in ENDED and state != RunState.PARKED:
-            raise StateConflict(
-                f"{run_id} is {state}: a run is rewound when it is parked or has ended; cancel it first"
-            )
-        if raw.get("reason") == b"unknown":
-            raise StateConflict(f"{run_id} waits for a worker that knows its workflow: it goes on by itself then")
+        _refuse_to_rewind(run_id, state, raw)
         entries, undos = self._records.entries(run_id)
         kept = [] if to is None else kept_before(entries, to)
         _refuse_undone(kept, undos, called_off(run_id, stored.ref.name), f"rewind {run_id}")
@@ -249,6 +244,15 @@ class RunRewriting(RunStarting):
             version=version,
             idempotency_key=idempotency_key,
         )
+
+
+def _refuse_to_rewind(run_id: RunId, state: RunState, raw: Mapping[str, bytes]) -> None:
+    """Refuse a run that goes on, or will by itself."""
+    if state not in ENDED and state != RunState.PARKED:
+        first = "wait until it has undone what it did" if "undoing" in raw else "cancel it first"
+        raise StateConflict(f"{run_id} is {state}: a run is rewound when it is parked or has ended; {first}")
+    if raw.get("reason") == b"unknown":
+        raise StateConflict(f"{run_id} waits for a worker that knows its workflow: it goes on by itself then")
 
 
 def _taken_over(run_id: RunId, entry: Entry) -> Entry:

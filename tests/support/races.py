@@ -106,7 +106,7 @@ class RaceWorld(World):
     def play(self, seed: int) -> Race:
         """Run one race to its rest, and look for what is wrong with it."""
         self.race = race = Race(seed)
-        chance = self._begin(seed)
+        chance = self._line_up(seed)
         ids = {word: EventId.mint(time_ms=START) for word in WORDS}
         self._ids = list(ids.values())
         places = {word: self._place(chance) for word in WORDS}
@@ -131,7 +131,7 @@ class RaceWorld(World):
         self._judge(list(places.values()), ids)
         return race
 
-    def _begin(self, seed: int) -> Random:
+    def _line_up(self, seed: int) -> Random:
         """Forget the last race: a new run, new workers, and nothing in the broker."""
         self.clean()
         self.time.now = START
