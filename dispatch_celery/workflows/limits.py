@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dispatch_celery.errors import JournalTooLarge
@@ -17,15 +17,16 @@ logger = logging.getLogger(__name__)
 _WARN_AT: Final = 0.8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JournalLimits:
-    """The most durable calls of a run, and the most bytes of their outcomes."""
+    """The most durable calls of a run, and the most bytes of their outcomes; of one slice."""
 
     promises: int
     size: int
+    _told: bool = field(default=False, init=False)
 
     def check(self, journal: Journal, ref: WorkRef) -> None:
-        """Look whether one more call may be made; warn once on the way there.
+        """Look whether one more call may be made; warn on the way there: of calls once, of bytes once a slice.
 
         Raises:
             JournalTooLarge: it may not.
@@ -37,13 +38,16 @@ class JournalLimits:
                 " wf.continue_as_new(...), give parts of the work to child runs, or return less from steps"
             )
         if journal.asked == int(self.promises * _WARN_AT):
-            logger.warning(
-                "%s (%s) has recorded %s durable calls; at %s it fails: see wf.continue_as_new",
-                ref.id,
-                ref.name,
-                f"{journal.asked:,}",
-                f"{self.promises:,}",
-            )
+            self._warn(ref, f"{journal.asked:,} durable calls", f"{self.promises:,}")
+        if journal.size > self.size * _WARN_AT and not self._told:
+            self._told = True
+            self._warn(ref, f"{journal.size:,} bytes of outcomes", f"{self.size:,}")
+
+    @staticmethod
+    def _warn(ref: WorkRef, recorded: str, limit: str) -> None:
+        logger.warning(
+            "%s (%s) has recorded %s; at %s it fails: see wf.continue_as_new", ref.id, ref.name, recorded, limit
+        )
 
 
 NO_LIMITS: Final = JournalLimits(1 << 62, 1 << 62)
