@@ -29,6 +29,11 @@ def check_runs(state: Dump) -> list[str]:
         in_lane = run_id in state.ordered.get(f"lane:{record['lane']}", {})
         if in_lane != (record["state"] == "pending"):
             wrong.append(f"7: {run_id} is {record['state']} and {'in' if in_lane else 'not in'} its lane")
+    wrong += [
+        f"7: {run_id} is looked for, and is {state.runs[run_id]['state']}"
+        for run_id in state.ordered.get("unknown", {})
+        if run_id in state.runs and state.runs[run_id].get("reason") != "unknown"
+    ]
     for name, members in state.ordered.items():
         if name.startswith(("run-state:", "run-name:", "run-scope:")):
             wrong += [f"7: {name} names {one}, which has no record" for one in members if one not in state.runs]
@@ -74,6 +79,11 @@ def _check_times(state: Dump, run_id: str, record: dict[str, str]) -> list[str]:
             wrong.append(f"8: {run_id} waits for {identity}, which is {status or 'nothing'}")
         elif status in ("sleeping", "retrying") and identity not in due:
             wrong.append(f"8: {run_id} waits for {identity}, which nothing will resolve")
+    wrong += [
+        f"7: {identity} of {run_id} is due, and nothing is recorded of it"
+        for identity in due
+        if identity not in promises and identity not in ("start", "pause", "deadline")
+    ]
     wrong += [
         f"7: {identity} of {run_id} is resolved and has a due time"
         for identity in due

@@ -24,6 +24,8 @@ class FlowExpectation:
     slices: int
     perhaps: frozenset[str] = frozenset()
     """Steps that need not run, where somebody else is late."""
+    within: int = 3_600
+    """Seconds after which all is over in a world in which nothing goes wrong: who is not woken goes on late."""
     timeout: float | None = None
     """Seconds that a run of this kind may take."""
 

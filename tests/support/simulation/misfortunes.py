@@ -114,6 +114,7 @@ class Misfortunes(Course):
                     told = {"pid": worker.pid, "name": "sim"}
                     self.cluster.register(WorkerId(worker.holder), told, dict.fromkeys(self.known, "{}"))
             self.clients.append(Migrator(self, UNHELD))
+            self.clients[-1].ask()
 
     def _overlap(self, calls: Sequence[Call]) -> list[Any]:
         """The acting process sleeps past its lease, and its call arrives while another one runs the same job."""

@@ -50,7 +50,7 @@ def talk_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectat
 
     return {
         "flow_says": (flow_says, FlowExpectation("completed", {"a": 1, "b": 1}, 2)),
-        "flow_hears": (flow_hears, FlowExpectation("completed", {"one": 1, "two": 1}, 6)),
-        "flow_chooses": (flow_chooses, FlowExpectation("completed", {"one": 1, "two": 1}, 6)),
+        "flow_hears": (flow_hears, FlowExpectation("completed", {"one": 1, "two": 1}, 6, within=60)),
+        "flow_chooses": (flow_chooses, FlowExpectation("completed", {"one": 1, "two": 1}, 6, within=60)),
         "flow_times_out": (flow_times_out, FlowExpectation("completed", {"a": 1}, 2)),
     }

@@ -33,7 +33,7 @@ def task_kinds(world: Stage) -> dict[str, tuple[Callable[..., Any], FlowExpectat
 
         async def one(promise: Promise[str]) -> None:
             word = await promise
-            world.say(f"{flow}/order {len(order)}", word)
+            world.say(f"{flow}/order {wf.info.generation}.{len(order)}", word)
             order.append(word)
 
         async def way(name: str, seconds: float) -> None:

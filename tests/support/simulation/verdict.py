@@ -10,7 +10,8 @@ from tests.support.run_invariants import check_run_history, check_runs, check_ru
 from tests.support.simulation.crowds import BESIDE, ONE_LEFT
 from tests.support.simulation.families import TAKEN_BACK
 from tests.support.simulation.ground import Ground
-from tests.support.simulation.rewrites import REBUILT
+from tests.support.simulation.plan import START
+from tests.support.simulation.rewrites import REBUILT, WISHES
 from tests.support.simulation.sagas import UNDOABLE
 
 FORKED = {"flow_stuck": {"parked", "failed"}, "flow_mended": {"completed", "failed"}}
@@ -69,9 +70,16 @@ class Verdict(Ground):
             wrong.append(f"11: {name} completed after its cancel was accepted")
         if not taken_back:
             wrong += self._not_undone(name, kind, record["state"])
+        took = ((self.time.now or 0) - START) // 1_000
+        if not self.plan.faults and took > expected.within:
+            wrong.append(f"8: {name} was over after {took} s, {expected.within} are enough")
         slices = int(record.get("token_number", 0))
         if {fault.kind for fault in self.plan.faults} == {"lose reply"} and slices > expected.slices:
             wrong.append(f"11: {name} was claimed {slices} times, {expected.slices} are enough")
+        wish = WISHES.get(kind)
+        if {fault.kind for fault in self.plan.faults} == {"lose reply"} and wish and wish.verb == "rewind":
+            generation = int(record.get("generation", 0))
+            wrong += [f"11: {name} was taken back {generation} times"] if generation != 1 else []
         again = rewound or (self.undeployed and expected.state == "parked")  # a parked run goes on when it is migrated
         times = 2 if again else 1
         for step, executions in expected.effects.items():
@@ -93,7 +101,8 @@ class Verdict(Ground):
         if record["state"] not in FORKED.get(kind, {expected.state}) and not self.cancelled:
             wrong.append(f"11: the fork {flow} ended as {record['state']} ({record.get('error', '')[:300]})")
         for step, executions in expected.effects.items():
-            seen, allowed = self.effects.get(f"{flow}/{step}", 0), executions + len(self.plan.faults)
+            done = flow.endswith("/fork") and step in WISHES[kind].taken
+            seen, allowed = self.effects.get(f"{flow}/{step}", 0), (0 if done else executions) + len(self.plan.faults)
             if seen > allowed + (4 if self.rolled_back else 0):
                 wrong.append(f"4: step {step} of the fork {flow} ran {seen} times, {allowed} allowed")
         return wrong
