@@ -15,7 +15,6 @@ from tests.support.eventually import eventually
 from tests.support.flow_workers import FlowFleet, flow_fleet
 from tests.support.history import check_history
 from tests.support.invariants import Dump
-from tests.support.many_flows import SLOW
 from tests.support.proxy import Proxy
 from tests.support.workers import Worker
 
@@ -52,27 +51,31 @@ def _cut_answers(proxy: Proxy) -> None:
     proxy.set_mode("pass")
 
 
-def _at_work(fleet: FlowFleet, workers: list[Worker], seen: int) -> Worker | None:
-    """Return the worker that has just begun a slow member, when so many have run."""
-    lines = fleet.effects_file.read_text().splitlines() if fleet.effects_file.exists() else []
-    if len(lines) < seen:
-        return None
-    word, pid, _ = lines[-1].split(" ")
-    slow = word.startswith("square-") and int(word.removeprefix("square-")) % SLOW == 0
-    return next((one for one in workers if int(pid) in one.children()), None) if slow else None
+def _at_work(fleet: FlowFleet, workers: list[Worker], after: int) -> Worker | None:
+    """Return a worker that stays within a member; of the effects, those after some are looked at."""
+    for line in fleet.effects_file.read_text().splitlines()[after:]:
+        word, pid, _ = line.split(" ")
+        if word.startswith("hunted-"):
+            return next((worker for worker in workers if int(pid) in worker.children()), None)
+    return None
 
 
 def _while_killed_and_cut(proxy: Proxy, fleet: FlowFleet) -> None:
     """Kill one of two workers within a member, again and again, and cut answers in between."""
     workers = [_start_behind(proxy, fleet, name) for name in ("w1", "w2")]
+    hunt = fleet.folder / "hunt"
     for n in range(KILLS):
-        seen = MEMBERS * (n + 1) // (KILLS + 2)
-        _cut_answers(proxy)
+        enough = MEMBERS * (n + 1) // (KILLS + 2)
+        eventually(lambda enough=enough: len(_words(fleet)) >= enough, within=60, what=f"{enough} have run")
+        before = len(_words(fleet))
+        hunt.touch()
         victim = eventually(
-            lambda seen=seen: _at_work(fleet, workers, seen), within=60, what=f"{seen} have run, and one is at work"
+            lambda before=before: _at_work(fleet, workers, before), within=30, what="a worker is within a member"
         )
         victim.kill()
         workers[workers.index(victim)] = _start_behind(proxy, fleet, f"w{n + 3}")
+        hunt.unlink()
+        _cut_answers(proxy)
 
 
 def _check_members(fleet: FlowFleet, found: Dump, members: dict[str, dict[str, str]]) -> None:

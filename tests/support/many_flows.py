@@ -13,7 +13,7 @@ from dispatch_celery.workflows.context import Workflow
 from tests.support.flows import app, dispatch  # noqa: F401 - the worker looks for ``app`` here
 
 ONCE = Retry(1)
-SLOW: Final = 20
+_PATIENCE: Final = 30.0
 
 
 def note(name: str) -> None:
@@ -27,10 +27,14 @@ def note(name: str) -> None:
 
 
 def work(n: int) -> int:
-    """Leave an effect, and return a square; every twentieth takes its time after the effect."""
+    """Leave an effect, and return a square; stay in between while the file ``hunt`` is there."""
     note(f"square-{n}")
-    if n % SLOW == 0:
-        time.sleep(0.2)
+    hunt = Path(os.environ["SHOP_EFFECTS"]).with_name("hunt")
+    limit = time.monotonic() + _PATIENCE
+    if hunt.exists():
+        note(f"hunted-{n}")
+    while hunt.exists() and time.monotonic() < limit:
+        time.sleep(0.01)
     return n * n
 
 
