@@ -25,8 +25,8 @@ class Collision:
         self._chance = random.Random(seed)
 
     def next(self) -> float:
-        """Return the delay of the next trial, in seconds."""
-        return max(0.0, self.delay + self._chance.uniform(-self._spread, self._spread))
+        """Return the delay of the next trial, in seconds; less than none is before the moment."""
+        return self.delay + self._chance.uniform(-self._spread, self._spread)
 
     def was_early(self, early: bool) -> None:  # noqa: FBT001 - the only thing there is to say
         """Take in whether what was delayed came before the other."""
