@@ -97,7 +97,8 @@ class Misfortunes(Course):
         if kind in ("cancel", "rewind"):
             self._cancel_everything()
         if kind == "rewind":
-            self.clients += [Rewinder(self, run.ref.id, "from outside") for run, _ in flows]
+            key = f"from outside, the {len(self.clients)}th time"  # another fault is another wish
+            self.clients += [Rewinder(self, run.ref.id, key) for run, _ in flows]
             self.rewound = {run.ref.id for run, _ in flows}
         elif kind == "fork":
             for run, flow in flows:
