@@ -17,7 +17,7 @@ from dispatch_celery.work.scripts import woken_by
 from dispatch_celery.work.store import WorkStore
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
-from dispatch_celery.workflows.held_store import RunClaim
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Anew
 from dispatch_celery.workflows.journal import consumed_by
 from dispatch_celery.workflows.model import RunState

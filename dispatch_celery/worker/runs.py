@@ -29,6 +29,7 @@ from dispatch_celery.worker.claiming import Claimer
 from dispatch_celery.worker.run_recorder import RunExecution, RunOutcome, RunRecorder
 from dispatch_celery.workflows.body import call_body
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Anew, Holder, Paused, Stuck, Unwound
 from dispatch_celery.workflows.limits import JournalLimits
 from dispatch_celery.workflows.members import Fleet
@@ -36,7 +37,7 @@ from dispatch_celery.workflows.model import STUCK, RunState
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.slice import ServerClock
 from dispatch_celery.workflows.steps import Runner
-from dispatch_celery.workflows.store import RunClaim, RunStore
+from dispatch_celery.workflows.store import RunStore
 from dispatch_celery.workflows.topics import Topics
 
 __all__ = ["RunExecutor"]

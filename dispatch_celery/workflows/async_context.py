@@ -20,10 +20,10 @@ from dispatch_celery.workflows.context import RunInfo, Workflow
 from dispatch_celery.workflows.definition import BoundWorkflow, WorkflowDefinition
 from dispatch_celery.workflows.driver import Driver, Promise
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.journal import rest_of
 from dispatch_celery.workflows.members import FleetCall, outcome_of
 from dispatch_celery.workflows.steps import step_call
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.undo import Undo
 from dispatch_celery.workflows.waiting import Wait
 

@@ -14,8 +14,8 @@ from dispatch_celery.jobs.options import check_duration
 from dispatch_celery.workflows.context import Workflow
 from dispatch_celery.workflows.driver import Driver, Promise
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.inbox import EventWait, Inbox
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.waiting import Wait
 
 __all__ = ["AsyncEvents"]

@@ -17,7 +17,7 @@ from dispatch_celery.work.records import decode_spec, make_ref
 from dispatch_celery.workflows.body import call_body
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
-from dispatch_celery.workflows.held_store import RunClaim
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Anew, Holder, Unwound
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.listing import RunFilter

@@ -17,13 +17,13 @@ from dispatch_celery.errors import WorkflowMisuse
 from dispatch_celery.jobs.definition import BoundJob, Call, JobDefinition
 from dispatch_celery.workflows.definition import BoundWorkflow, RunCall, WorkflowDefinition
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.journal import Branch, Entry, rest_of
 from dispatch_celery.workflows.members import MEMBER_KINDS, Outcome, outcome_of
 from dispatch_celery.workflows.sending import AnyCall
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import step_call
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.underway import UnderWay
 from dispatch_celery.workflows.waiting import Figure, Wait
 

@@ -17,12 +17,12 @@ from dispatch_celery.clock import to_ms
 from dispatch_celery.errors import WorkflowMisuse
 from dispatch_celery.workflows.crowd import Crowd
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.journal import delivery_order, rest_of
 from dispatch_celery.workflows.members import FleetCall, outcome_of
 from dispatch_celery.workflows.replayloop import ReplayLoop, current_branch
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.underway import UnderWay
 from dispatch_celery.workflows.waiting import Wait
 

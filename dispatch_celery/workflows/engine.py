@@ -22,6 +22,7 @@ from dispatch_celery.events.model import Place
 from dispatch_celery.ids import EventId
 from dispatch_celery.jobs.outcome import Cancel, Failed, Retrying, classify_error, failure_of
 from dispatch_celery.workflows.failure import encode_error, rebuilt
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.holder import Anew, Unwound
 from dispatch_celery.workflows.journal import Entry, digest_of, rest_of
 from dispatch_celery.workflows.members import MEMBER_KINDS
@@ -29,7 +30,6 @@ from dispatch_celery.workflows.sending import Sending
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import StepContext, Team, context_of
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.topics import waiter_of
 from dispatch_celery.workflows.undo import Undo
 

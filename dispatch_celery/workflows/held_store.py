@@ -7,7 +7,6 @@ A holder's write carries the claim's token, the revision it knows, and an operat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dispatch_celery.store.replies import ask, ask_all, text, words
@@ -16,76 +15,14 @@ from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.records import encode_spec
 from dispatch_celery.work.scripts import Answer
 from dispatch_celery.work.store import WorkStore
+from dispatch_celery.workflows.held import Awaited, Family, RunClaim
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.model import RunState
 
-__all__ = ["Awaited", "Family", "HeldRuns", "Member", "RunClaim"]
+__all__ = ["HeldRuns"]
 
 _PART: Final = 4 * 1_048_576
 """Bytes of a journal that come with one reply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """One promise a run waits for: ``delay`` ms until it is due, None for never."""
-
-    identity: str
-    status: str
-    delay: int | None
-    rest: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One job or child run about to be written, and the promise by which its run waits for it."""
-
-    identity: str
-    rest: bytes
-    ref: WorkRef
-    spec: Mapping[str, Any]
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """Members of one kind, name, lane and scope, with the same options."""
-
-    members: Sequence[Member]
-    due: int | None = None
-    """When they become ready, in ms since 1970; None: at once."""
-    expires: int | None = None
-    timeout: int | None = None
-    detached: bool = False
-
-    @property
-    def state(self) -> str:
-        """In which state they begin."""
-        later = "waiting" if self.members[0].ref.kind else "scheduled"
-        return "pending" if self.due is None else later
-
-
-@dataclass(slots=True, kw_only=True)
-class RunClaim:
-    """What a worker was given: the right to go on with this run, and all that is recorded of it."""
-
-    ref: WorkRef
-    holder: str
-    token: str
-    claimed_at: int
-    payload: bytes
-    spec: bytes
-    revision: int
-    generation: int
-    crashes: int
-    lost_workers: int
-    cancel: str
-    created_at: int
-    undoing: str = ""
-    """How it will have ended when its effects are undone: ``failed`` or ``cancelled``; empty while it goes forward."""
-    consumed: frozenset[str] = frozenset()
-    """The events that the run's earlier generations consumed."""
-    undos: list[Entry] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
 
 
 class HeldRuns(WorkStore):

@@ -16,9 +16,10 @@ from dispatch_celery.store.replies import text
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.ports import Seat
 from dispatch_celery.work.scripts import Answer
+from dispatch_celery.workflows.held import Awaited, Family, RunClaim
 from dispatch_celery.workflows.journal import Entry, rest_of
 from dispatch_celery.workflows.model import RunState
-from dispatch_celery.workflows.store import Awaited, Family, RunClaim, RunStore
+from dispatch_celery.workflows.store import RunStore
 
 __all__ = ["Anew", "Holder", "Paused", "Stuck", "Unwound"]
 

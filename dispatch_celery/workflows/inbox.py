@@ -19,9 +19,9 @@ from dispatch_celery.events.model import Event, Place, Received, StoredEvent
 from dispatch_celery.events.store import LOOK
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.failure import encode_error, rebuilt
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.journal import Branch, rest_of
 from dispatch_celery.workflows.slice import Asked
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.topics import waiter_of
 from dispatch_celery.workflows.waiting import Wait
 

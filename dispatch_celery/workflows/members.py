@@ -13,8 +13,8 @@ from dispatch_celery.work.model import Parent, WorkRef
 from dispatch_celery.work.records import decode_failure
 from dispatch_celery.workflows.definition import RunCall
 from dispatch_celery.workflows.failure import rebuilt
+from dispatch_celery.workflows.held import Family, Member
 from dispatch_celery.workflows.journal import MEMBER_KINDS, Entry
-from dispatch_celery.workflows.store import Family, Member
 
 __all__ = [
     "MEMBER_KINDS",

@@ -11,12 +11,12 @@ from dispatch_celery.errors import Fenced
 from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.work.model import Parent
 from dispatch_celery.workflows.definition import RunCall
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.holder import Unwound
 from dispatch_celery.workflows.journal import Branch, Entry, rest_of
 from dispatch_celery.workflows.members import FleetCall, SyncPromise, check_member, families
 from dispatch_celery.workflows.slice import Asked, Slice
 from dispatch_celery.workflows.step_definition import StepCall
-from dispatch_celery.workflows.store import Awaited
 
 __all__ = ["AnyCall", "Sending"]
 

@@ -19,13 +19,13 @@ from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Sus
 from dispatch_celery.jobs.outcome import failure_of
 from dispatch_celery.retry import Retry
 from dispatch_celery.workflows.definition import WorkflowDefinition
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.holder import Anew, Holder, Unwound
 from dispatch_celery.workflows.journal import Branch, Entry, Journal, digest_of
 from dispatch_celery.workflows.limits import NO_LIMITS, JournalLimits
 from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.saga import Saga
 from dispatch_celery.workflows.steps import Runner, step_here
-from dispatch_celery.workflows.store import Awaited
 from dispatch_celery.workflows.topics import Topics
 from dispatch_celery.workflows.waiting import Figure, Wait
 

@@ -11,11 +11,11 @@ from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.records import encode_spec
 from dispatch_celery.work.scripts import Answer
-from dispatch_celery.workflows.held_store import Awaited, Family, HeldRuns, Member, RunClaim
+from dispatch_celery.workflows.held_store import HeldRuns
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.model import RunRef, RunState
 
-__all__ = ["Awaited", "Family", "Member", "NewRun", "RunClaim", "RunStore"]
+__all__ = ["NewRun", "RunStore"]
 
 _FIRE: int = 500
 _KIND = "run-"

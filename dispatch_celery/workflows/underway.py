@@ -21,11 +21,11 @@ from typing import Any, Final, Self
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.errors import Fenced, Suspended
 from dispatch_celery.workflows.engine import Engine, Trial, is_short
+from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.holder import Anew, Paused, Stuck, Unwound
 from dispatch_celery.workflows.slice import Asked
 from dispatch_celery.workflows.step_definition import StepCall
 from dispatch_celery.workflows.steps import Made, Team
-from dispatch_celery.workflows.store import Awaited
 
 __all__ = ["UnderWay"]
 

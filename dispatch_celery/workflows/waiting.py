@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
-from dispatch_celery.workflows.store import Awaited
+from dispatch_celery.workflows.held import Awaited
 
 __all__ = ["Figure", "Wait"]
 

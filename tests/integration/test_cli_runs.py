@@ -9,9 +9,9 @@ import pytest
 
 from dispatch_celery import RunId
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.workflows.held import Awaited, RunClaim
 from dispatch_celery.workflows.journal import rest_of
 from dispatch_celery.workflows.model import STUCK, RunState
-from dispatch_celery.workflows.store import Awaited, RunClaim
 from tests.lua.run_world import RunWorld, asleep, awaits, run_world
 from tests.support.command_line import CommandLine, order_desk
 

@@ -12,9 +12,9 @@ from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.jobs.model import JobRef, JobState
 from dispatch_celery.work.model import Parent, WorkRef
 from dispatch_celery.work.scripts import Answer
+from dispatch_celery.workflows.held import Awaited, Family, Member, RunClaim
 from dispatch_celery.workflows.journal import rest_of
 from dispatch_celery.workflows.model import RunRef
-from dispatch_celery.workflows.store import Awaited, Family, Member, RunClaim
 from tests.lua.run_world import FIELDS, RunWorld, asleep, awaits
 from tests.lua.world import ERROR, START
 

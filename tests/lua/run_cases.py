@@ -7,7 +7,7 @@ from typing import Any
 
 from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
-from dispatch_celery.workflows.store import Family
+from dispatch_celery.workflows.held import Family
 from tests.lua.families import awaited, member, send_jobs
 from tests.lua.resending import Act, Case
 from tests.lua.run_world import ENDS, RunWorld, asleep, awaits, rest

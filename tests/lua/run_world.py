@@ -15,9 +15,10 @@ from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.scripts import Answer
+from dispatch_celery.workflows.held import Awaited, RunClaim
 from dispatch_celery.workflows.journal import Entry, rest_of
 from dispatch_celery.workflows.model import RunRef, RunState
-from dispatch_celery.workflows.store import Awaited, NewRun, RunClaim
+from dispatch_celery.workflows.store import NewRun
 from tests.lua.run_facts import run_problems
 from tests.lua.world import ERROR, START, World
 

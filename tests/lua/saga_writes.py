@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispatch_celery.workflows.store import RunClaim
+from dispatch_celery.workflows.held import RunClaim
 from tests.lua.run_world import RunWorld, rest
 
 __all__ = ["WRITES", "write", "writer"]

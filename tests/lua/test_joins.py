@@ -9,7 +9,7 @@ import pytest
 
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.work.model import WorkRef
-from dispatch_celery.workflows.store import RunClaim
+from dispatch_celery.workflows.held import RunClaim
 from tests.lua.families import Act, Ending, awaited, each_ending, parent_in, send_jobs, send_runs
 from tests.lua.run_world import ENDS, RunWorld, run_world
 from tests.lua.world import ENDS as JOB_ENDS

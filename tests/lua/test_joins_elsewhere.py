@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dispatch_celery.store.client import RedisStore
-from dispatch_celery.workflows.store import RunClaim
+from dispatch_celery.workflows.held import RunClaim
 from tests.lua.families import Ending, about, awaited, each_ending, parent_in, send_jobs, send_runs
 from tests.lua.run_world import RunWorld, asleep, run_world
 from tests.lua.world import ERROR

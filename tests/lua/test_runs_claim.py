@@ -10,8 +10,8 @@ import pytest
 
 from dispatch_celery.ids import WorkerId
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.model import RunRef
-from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import RunWorld, asleep, awaits, rest, run_world
 from tests.lua.world import START
 

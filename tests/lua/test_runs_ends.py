@@ -10,7 +10,7 @@ import pytest
 from dispatch_celery.errors import LeadershipLost
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.work.scripts import Answer
-from dispatch_celery.workflows.store import RunClaim
+from dispatch_celery.workflows.held import RunClaim
 from tests.lua.run_world import ENDS, FIELDS, RunWorld, asleep, awaits, run_world
 from tests.lua.world import START
 

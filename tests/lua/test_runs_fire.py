@@ -8,8 +8,9 @@ import pytest
 
 from dispatch_celery.errors import LeadershipLost, StoreUnavailable
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.keeping import RunKeeping
-from dispatch_celery.workflows.store import RunClaim, RunStore
+from dispatch_celery.workflows.store import RunStore
 from tests.lua.lost_replies import deaf
 from tests.lua.run_world import ENDS, RunWorld, asleep, awaits, run_world
 from tests.lua.world import START, nobody

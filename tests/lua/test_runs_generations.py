@@ -13,9 +13,9 @@ from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.scripts import Answer
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.journal import Entry
 from dispatch_celery.workflows.model import RunState
-from dispatch_celery.workflows.store import RunClaim
 from tests.lua.families import awaited, parent_in, send_jobs, send_runs
 from tests.lua.run_world import RunWorld, run_world
 from tests.lua.world import START

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.journal import Entry
-from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import ENDS, RunWorld, asleep, awaits, run_world
 from tests.lua.world import START
 

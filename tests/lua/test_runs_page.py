@@ -13,8 +13,9 @@ from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.workflows import held_store
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.journal import Entry
-from dispatch_celery.workflows.store import RunClaim, RunStore
+from dispatch_celery.workflows.store import RunStore
 from tests.lua.run_world import RunWorld, asleep, run_world
 from tests.lua.world import START
 

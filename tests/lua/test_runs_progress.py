@@ -9,11 +9,11 @@ import pytest
 
 from dispatch_celery.errors import Fenced, PayloadError, StoreUnavailable
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Holder
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.step_definition import StepCall, StepDefinition
 from dispatch_celery.workflows.steps import StepContext, context_of, in_step
-from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import ENDS, RunWorld, asleep, held_by, run_world
 
 SAID = '{"step":"a#1","done":1}'

@@ -9,8 +9,8 @@ import pytest
 
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.work.scripts import Answer
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.model import RunState
-from dispatch_celery.workflows.store import RunClaim
 from tests.lua.run_world import ENDS, RunWorld, run_world
 from tests.lua.world import START
 

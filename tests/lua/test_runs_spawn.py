@@ -12,7 +12,7 @@ from dispatch_celery.store.channel import Channel
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.model import WorkRef
-from dispatch_celery.workflows.store import Family
+from dispatch_celery.workflows.held import Family
 from tests.lua.families import awaited, bound_to, member, parent_in, send, send_jobs, send_runs
 from tests.lua.run_world import RunWorld, run_world
 from tests.lua.world import START

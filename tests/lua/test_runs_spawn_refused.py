@@ -10,7 +10,7 @@ import pytest
 
 from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.store.client import RedisStore
-from dispatch_celery.workflows.store import Family, RunClaim
+from dispatch_celery.workflows.held import Family, RunClaim
 from tests.lua.families import member, parent_in
 from tests.lua.lost_replies import deaf
 from tests.lua.run_world import RunWorld, asleep, run_world

@@ -13,10 +13,10 @@ from dispatch_celery.ids import RunId
 from dispatch_celery.retry import Retry
 from dispatch_celery.workflows.crowd import Crowd
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Holder
 from dispatch_celery.workflows.journal import Entry, Journal, digest_of, rest_of
 from dispatch_celery.workflows.model import RunRef
-from dispatch_celery.workflows.store import RunClaim
 
 TOKEN = "1.a"  # noqa: S105 - a fencing token is no password
 dispatch = Dispatch(Celery("crowd", broker="redis://127.0.0.1:1/0", set_as_current=False))

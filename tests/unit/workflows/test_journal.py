@@ -11,10 +11,10 @@ from dispatch_celery.errors import NonDeterminism, Suspended
 from dispatch_celery.ids import RunId
 from dispatch_celery.retry import Retry
 from dispatch_celery.workflows.engine import Engine
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Holder
 from dispatch_celery.workflows.journal import Branch, Entry, Journal, digest_of, rest_of
 from dispatch_celery.workflows.model import RunRef
-from dispatch_celery.workflows.store import RunClaim
 
 ARGUMENTS = b'{"n":1}'
 

@@ -15,12 +15,12 @@ from dispatch_celery import Cancel, Fail, RetryAfter
 from dispatch_celery.errors import Fenced
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.retry import Constant, Retry
+from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Holder, Paused, Stuck, Unwound
 from dispatch_celery.workflows.journal import Entry, Journal, rest_of
 from dispatch_celery.workflows.saga import Saga
 from dispatch_celery.workflows.service import RunService
 from dispatch_celery.workflows.steps import StepCall, StepContext
-from dispatch_celery.workflows.store import RunClaim
 from dispatch_celery.workflows.undo import Undo
 
 called: list[tuple[Any, ...]] = []
