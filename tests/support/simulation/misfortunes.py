@@ -105,8 +105,9 @@ class Misfortunes(Course):
                 if run.ref.name == "flow_says":  # who hears it would hear its fork, too
                     continue
                 with suppress(DispatchError):
-                    fork = self.flow_service.fork(run.ref.id, arguments={"flow": f"{flow}/side"})
-                    self.forks[fork.id] = (run.ref.name, f"{flow}/side")
+                    side = f"{flow}/side{len(self.forks)}"
+                    fork = self.flow_service.fork(run.ref.id, arguments={"flow": side})
+                    self.forks[fork.id] = (run.ref.name, side)
         elif kind == "migrate":
             self.undeployed = {1}
             self.known = [name.replace("@1", "@2") for name in self.known]

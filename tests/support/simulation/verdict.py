@@ -59,7 +59,8 @@ class Verdict(Ground):
         wrong, expected = [], self.flows[kind][1]
         rewound = run_id in self.rewound
         taken_back = rewound or "rewound" in record
-        may_be_cancelled = self.cancelled and not rewound
+        cancels = [fault for fault in self.plan.faults if fault.kind in ("cancel", "rewind")]
+        may_be_cancelled = self.cancelled and (not rewound or len(cancels) > 1)
         states = {expected.state, *(("cancelled",) if may_be_cancelled else ())}
         states |= TIMELESS.get(kind, set()) if taken_back else set()
         states |= {"failed"} if kind in REBUILT and self.cancelled else set()  # before it had failed for the first time
@@ -81,7 +82,7 @@ class Verdict(Ground):
             generation = int(record.get("generation", 0))
             wrong += [f"11: {name} was taken back {generation} times"] if generation != 1 else []
         again = rewound or (self.undeployed and expected.state == "parked")  # a parked run goes on when it is migrated
-        times = 2 if again else 1
+        times = 1 + max(len(cancels), 1) if again else 1
         for step, executions in expected.effects.items():
             seen = self.effects.get(f"{name}/{step}", 0)
             allowed = executions * times + len(self.plan.faults) + (4 if self.rolled_back else 0)
