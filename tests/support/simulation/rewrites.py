@@ -179,7 +179,7 @@ def _by_others(parts: _Parts) -> Kinds:
 
     def flow_forked(wf: Workflow, flow: str) -> int:
         wf.step(parts.undone, flow, "a")
-        promise = wf.enqueue(parts.job("echo").options(delay=3), job=f"{flow}/j")
+        promise = wf.enqueue(parts.job("echo").options(delay=4), job=f"{flow}/j")
         wf.now()
         wf.sleep(1)
         if not promise.result().endswith("/j"):
