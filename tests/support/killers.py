@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -67,8 +68,8 @@ def _killing(store: Store, mutant: Mutant, plans: list[Plan]) -> Iterator[tuple[
 def _record() -> None:
     logging.disable(logging.CRITICAL)
     found = {}
-    with EmbeddedServer(append_only=False) as server:
-        store = RedisStore(Settings(), server.url)
+    with TemporaryDirectory() as folder, EmbeddedServer(append_only=False, options=("--unixsocket", f"{folder}/s")):
+        store = RedisStore(Settings(), f"unix://{folder}/s")
         plans: dict[bool, list[Plan]] = {}
         known = {name: asdict(plan) for name, plan in killers().items()} if "--missing" in sys.argv else {}
         for mutant in (*MUTANTS, *RUN_MUTANTS):
