@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_celery.errors import StateConflict
+from dispatch_celery.errors import StateConflict, StoreUnavailable
 from dispatch_celery.ids import RunId
 from dispatch_celery.store.client import RedisStore, Store
 from dispatch_celery.store.scripts import Call
@@ -18,11 +18,12 @@ from tests.support.simulation import Plan, World
 
 
 class Interrupted:
-    """A port at which something happens before the next call of a name."""
+    """A port at which something happens before the next call of a name, or where its reply is ``lost``."""
 
     def __init__(self, port: Store) -> None:
         self._port = port
         self.label = ""
+        self.lost = ""
         self.happens: Callable[[], None] = lambda: None
 
     def before(self, label: str, happens: Callable[[], None]) -> None:
@@ -34,7 +35,11 @@ class Interrupted:
         if self.label and self.label in [call.label for call in calls]:
             self.label = ""
             self.happens()
-        return self._port.execute(calls)
+        replies = self._port.execute(calls)
+        if self.lost and self.lost in [call.label for call in calls]:
+            self.lost = ""
+            raise StoreUnavailable("the reply was lost")
+        return replies
 
 
 class Scene:
@@ -157,3 +162,51 @@ def test_two_who_take_a_run_back_take_it_back_once(scene: Callable[[str], Scene]
     assert mended.runs.get(mended.id).generation == 1
     assert mended.runs.rewind(mended.id, idempotency_key="first") == "completed"
     assert mended.runs.get(mended.id).generation == 1
+
+
+def test_who_got_no_answer_takes_a_run_back_once(scene: Callable[[str], Scene]) -> None:
+    """It was taken back, and has ended again by the time that he asks under the same key once more."""
+    mended = scene("flow_mended")
+    mended.ports[0].lost = "runs/rewind"
+
+    with pytest.raises(StoreUnavailable, match="the reply was lost"):
+        mended.runs.rewind(mended.id, idempotency_key="ticket")
+    mended.settle(2)  # nobody published that it is ready: its mark is swept
+
+    assert mended.runs.rewind(mended.id, idempotency_key="ticket") == "completed"
+    assert (mended.effect("b"), mended.runs.get(mended.id).generation) == (2, 1)
+
+
+def test_a_rewind_that_reaches_the_server_twice_is_done_once(scene: Callable[[str], Scene]) -> None:
+    """A connection that breaks has its last call sent again: that is the same rewind, whoever has taken the run."""
+    mended = scene("flow_mended")
+    sent: list[Sequence[Call]] = []
+    port = mended.ports[0]._port
+
+    class Twice:
+        """A port that sends each rewind twice, and tells the second answer."""
+
+        def execute(self, calls: Sequence[Call]) -> list[Any]:
+            replies = port.execute(calls)
+            if calls[0].label == "runs/rewind":
+                sent.append(calls)
+                mended.settle(2)
+                return port.execute(calls)
+            return replies
+
+    mended.ports[0]._port = Twice()
+    assert mended.runs.rewind(mended.id) == "completed"
+    assert (len(sent), mended.runs.get(mended.id).generation) == (1, 1)
+
+
+def test_who_got_no_answer_forks_a_run_once(scene: Callable[[str], Scene]) -> None:
+    """The second time, under the same key, he is given the fork that there is."""
+    forked = scene("flow_forked")
+    forked.ports[0].lost = "runs/start"
+
+    with pytest.raises(StoreUnavailable, match="the reply was lost"):
+        forked.runs.fork(forked.id, idempotency_key="side")
+    fork = forked.runs.fork(forked.id, idempotency_key="side")
+
+    assert fork.id != forked.id
+    assert sum(forked.runs.count(name="flow_forked").values()) == 2
