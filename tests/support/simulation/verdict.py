@@ -144,7 +144,11 @@ class Verdict(Ground):
         """Return what was done more often than anything that happened explains."""
         wrong = []
         kinds = {fault.kind for fault in self.plan.faults}
-        if self.fenced and not kinds & {"zombie", "overlap", "roll back", "die before", "die after"}:
+        let_go = {
+            "lose reply",
+            "between",
+        } <= kinds  # who was not told that he had let go was fenced when he asked again
+        if self.fenced and not let_go and not kinds & {"zombie", "overlap", "roll back", "die before", "die after"}:
             wrong.append(f"3: a worker was fenced {self.fenced} times although nobody else could hold its job")
         twins = [job_id for job_id, record in state.jobs.items() if record["name"] == "twin"]
         if len(twins) > 1:
