@@ -97,7 +97,10 @@ def test_the_first_batch_on_a_new_server_is_published_once(shop: Fleet) -> None:
 
 @pytest.mark.parametrize(
     ("count", "seconds"),
-    [pytest.param(FEW, 8, id="few"), pytest.param(MANY, 40, id="many", marks=pytest.mark.faults)],
+    [
+        pytest.param(FEW, 8, id="few", marks=pytest.mark.faults),
+        pytest.param(MANY, 40, id="many", marks=pytest.mark.faults),
+    ],
 )
 def test_a_backlog_does_not_multiply_itself(count: int, seconds: float, shop: Fleet) -> None:
     """F-43: while one slow worker leads, there are never more messages than 1.01 for each job that waits."""

@@ -155,6 +155,7 @@ def test_no_node_that_answers_is_no_answer(namespace: str) -> None:
     store.close()
 
 
+@pytest.mark.faults
 def test_a_sentinels_new_master_is_followed(namespace: str, tmp_path: Path) -> None:
     """After a failover the same store writes to the new master, with what the old one had."""
     with (
