@@ -19,10 +19,6 @@ class JobFilter(WorkFilter[JobState, Job]):
     __slots__ = ()
     states = JobState
 
-    def told(self, record: Job) -> str | None:
-        """Return a job's error."""
-        return None if record.failure is None else f"{record.failure.type}: {record.failure.message}"
-
 
 class JobListing(WorkListing[JobState, Job]):
     """Reads of many jobs."""

@@ -15,6 +15,7 @@ from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.paging import Page, Pager, instant
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.model import Failure
 
 __all__ = ["WorkFilter", "WorkListing"]
 
@@ -44,6 +45,11 @@ class Listed(Protocol):
         """Where it is."""
         ...
 
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed."""
+        ...
+
 
 R = TypeVar("R", bound=Listed)
 
@@ -69,9 +75,10 @@ class WorkFilter(Generic[S, R]):
         for name in ("created_after", "created_before"):
             instant(name, getattr(self, name))
 
-    def told(self, record: R) -> str | None:
-        """Return what is told of a record's failure; None where it has none."""
-        raise NotImplementedError
+    def told(self, record: R) -> str:
+        """Return what is told of why a record has not completed; empty where nothing is."""
+        failure = record.failure
+        return "" if failure is None else f"{failure.type}: {failure.message}"
 
     def keeps(self, record: R) -> bool:
         """Return whether a record is wanted."""
@@ -83,7 +90,7 @@ class WorkFilter(Generic[S, R]):
         if self.error is None:
             return True
         told = self.told(record)
-        return told is not None and self.error.lower() in told.lower()
+        return bool(told) and self.error.lower() in told.lower()
 
     def indexes(self, keys: Keys) -> list[str]:
         """Return the indexes that hold every record that is wanted."""

@@ -18,10 +18,10 @@ class RunFilter(WorkFilter[RunState, Run]):
     states = RunState
     kind = "run-"
 
-    def told(self, record: Run) -> str | None:
+    def told(self, record: Run) -> str:
         """Return what stopped a run."""
-        failure = "" if record.failure is None else f"{record.failure.type}: {record.failure.message}"
-        return f"{failure}\n{record.reason}\n{record.detail}"
+        parts = (super().told(record), record.reason, record.detail)
+        return "\n".join(part for part in parts if part)
 
 
 class RunListing(WorkListing[RunState, Run]):

@@ -15,3 +15,9 @@ def shop(namespace: str, server_url: str, tmp_path: Path) -> Iterator[Fleet]:
     """Return a fleet in a namespace of its own, without workers yet."""
     with fleet(namespace, server_url, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def dispatch_server_url(server_url: str) -> str:
+    """Have the testing kit share the suite's server."""
+    return server_url

@@ -103,12 +103,6 @@ def hasty_2(wf: Workflow) -> str:
     return "2"
 
 
-@pytest.fixture(scope="session")
-def dispatch_server_url(server_url: str) -> str:
-    """Share the suite's server."""
-    return server_url
-
-
 @pytest.fixture
 def dispatch_app() -> Dispatch:
     """Lend the app to a test."""

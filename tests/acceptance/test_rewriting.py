@@ -209,12 +209,6 @@ def family(wf: Workflow) -> list[str]:
     return [wf.run_child(naps_1), wf.run_child(naps_2)]
 
 
-@pytest.fixture(scope="session")
-def dispatch_server_url(server_url: str) -> str:
-    """Share the suite's server."""
-    return server_url
-
-
 @pytest.fixture
 def dispatch_app() -> Dispatch:
     """Lend the app to a test."""

@@ -82,12 +82,6 @@ def mistaken(wf: Workflow) -> None:
     wf.step(durable)
 
 
-@pytest.fixture(scope="session")
-def dispatch_server_url(server_url: str) -> str:
-    """Share the suite's server."""
-    return server_url
-
-
 @pytest.fixture
 def dispatch_app() -> Dispatch:
     """Lend the app to a test."""

@@ -166,12 +166,6 @@ ORDER = Order(id="o-1", amount=Decimal(40))
 START = datetime(2030, 1, 1, 12, 30, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def dispatch_server_url(server_url: str) -> str:
-    """Share the suite's server."""
-    return server_url
-
-
 @pytest.fixture
 def dispatch_app() -> Iterator[Dispatch]:
     """Lend the app to a test."""
