@@ -136,9 +136,10 @@ def test_a_failed_run_is_rewound_as_its_explanation_says(kit: Kit, line: Command
     assert f"runs rewind {run_id} --to 'book#1'` lets this one go on" in line.ok("explain", run_id)
     assert "go back to 'book#1'" in refused(line, "runs", "rewind", run_id, "--to", "pay#1")
     assert "'pay#9'" in refused(line, "runs", "rewind", run_id, "--to", "pay#9")
-    printed = line.ok("runs", "rewind", run_id, "--to", "book#1")
-    assert printed == f"{run_id} is pending: the next free worker goes on with book#1\n"
+    rewind = ("runs", "rewind", run_id, "--to", "book#1", "--idempotency-key", "once")
+    assert line.ok(*rewind) == f"{run_id} is pending: the next free worker goes on with book#1\n"
     assert result_of(kit, run_id) == ["booked Rome", "paid booked Rome"]
+    assert line.ok(*rewind) == f"{run_id} is completed: it was taken back under this key\n"
     assert "ConnectionError: the bank is closed" in line.ok("runs", "timeline", run_id, "--previous")
 
 
@@ -172,7 +173,9 @@ def test_a_run_is_forked_with_another_input_and_other_results(kit: Kit, line: Co
     run_id = resting_trip(kit)
 
     edits = ("--arguments", '{"city": "Oslo"}', "--result", 'book#1="by hand=#1"')
-    printed = line.ok("runs", "fork", run_id, "--at", "pay#1", *edits)
+    command = ("runs", "fork", run_id, "--at", "pay#1", *edits, "--idempotency-key", "once")
+    printed = line.ok(*command)
+    assert line.ok(*command) == printed
     fork, _, words = printed.partition(" is pending: ")
     assert words == f"it has what came before pay#1 of {run_id}; `celery dispatch runs timeline {fork}` follows it\n"
     assert dispatch.runs.get(fork).arguments == {"city": "Oslo"}
