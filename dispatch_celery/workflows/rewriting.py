@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pydantic_core import to_json
-
+from dispatch_celery.codec import Codec
 from dispatch_celery.errors import (
     ConfigurationError,
-    PayloadTooLarge,
     PromiseNotFound,
     StateConflict,
     WorkflowNotFound,
@@ -145,7 +143,7 @@ class RunRewriting(RunStarting):
             PromiseNotFound: nothing of that identity is recorded, or not before ``at``.
             StateConflict: what would be taken over was undone; or the run begins anew too fast to be read.
             WorkflowNotFound: this app does not declare that version.
-            PayloadError: an argument does not fit.
+            PayloadError: an argument does not fit, or a result cannot be written as JSON or is too large.
         """
         refuse_in_body("dispatch.runs.fork()")
         run_id = RunId.parse(run_id)
@@ -199,9 +197,8 @@ class RunRewriting(RunStarting):
             raise ConfigurationError(
                 f"{entry.identity} is a {entry.head['k']}: what can be edited is {', '.join(sorted(_EDITABLE))}"
             )
-        payload = to_json(edits.pop(entry.identity))
-        if len(payload) > self.max_payload:
-            raise PayloadTooLarge(f"the result for {entry.identity} has {len(payload):,} bytes of {self.max_payload:,}")
+        edited = Codec(Any, subject=f"the result for {entry.identity}", limit=self.max_payload)
+        payload = edited.encode(edits.pop(entry.identity))
         head = {name: value for name, value in entry.head.items() if name != "bad"}
         return replace(entry, status="value", head=head, payload=payload)
 

@@ -19,6 +19,7 @@ from dispatch_celery import (
     Dispatch,
     JournalTooLarge,
     PayloadError,
+    PayloadTooLarge,
     PromiseNotFound,
     Retry,
     RunCancelled,
@@ -459,6 +460,10 @@ def test_a_fork_is_asked_for_in_full(dispatch_kit: Kit) -> None:
         dispatch.runs.fork(run.id, "gather#1", results={"note#1": "w"})
     with pytest.raises(ConfigurationError, match="gather#1 is a gather"):
         dispatch.runs.fork(run.id, "note#1", results={"gather#1": 1})
+    with pytest.raises(PayloadError, match="result for gather#1/note#1"):
+        dispatch.runs.fork(run.id, "note#1", results={"gather#1/note#1": object()})
+    with pytest.raises(PayloadTooLarge, match="result for gather#1/note#1"):
+        dispatch.runs.fork(run.id, "note#1", results={"gather#1/note#1": "x" * 2_000_000})
     with pytest.raises(PayloadError, match="hero"):
         dispatch.runs.fork(run.id, "note#1", arguments={"hero": "x"})
     with pytest.raises(WorkflowNotFound, match="version 9 of team"):
