@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dispatch_celery.codec import Codec
-from dispatch_celery.errors import JobAlreadyComplete, JobNotCancellable, StateConflict
+from dispatch_celery.errors import Fenced, JobAlreadyComplete, JobNotCancellable, StateConflict
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.definition import Call, JobDefinition
 from dispatch_celery.jobs.handle import JobHandle
@@ -118,18 +118,27 @@ class JobService:
     def cancel(self, job_id: JobId | str, *, reason: str = "") -> JobState:
         """Cancel a job; see ``JobHandle.cancel``."""
         refuse_in_body("dispatch.jobs.cancel()", "use wf.cancel(promise) for what this run has sent, else " + IN_A_STEP)
-        job_id = JobId.parse(job_id)
-        reason = reason or "cancelled by request"
+        return self.call_off(JobId.parse(job_id), reason or "cancelled by request")
+
+    def call_off(self, job_id: JobId, reason: str, *, by: str = "") -> JobState:
+        """Cancel a job, in the name of the run it belongs to where ``by`` is that run's token and revision.
+
+        Raises:
+            Fenced: that run is held by somebody else now, or does not stand where ``by`` says.
+        """
         for stored in self._until_settled(job_id):
             if stored.state == JobState.CANCELLED:
                 return JobState.CANCELLED
             if stored.state in ENDED:
                 raise JobNotCancellable(f"{job_id} is {stored.state}: there is nothing left to cancel")
             if stored.state == JobState.RUNNING:
-                if self._store.flag(stored.ref, stored.holder, reason).verdict == "ASKED":
-                    return JobState.RUNNING
-                continue
-            answer = self._store.cancel(stored.ref, stored.state, reason)
+                answer = self._store.flag(stored.ref, stored.holder, reason, by=by)
+            else:
+                answer = self._store.cancel(stored.ref, stored.state, reason, by=by)
+            if answer.verdict == "FENCED":
+                raise Fenced(f"{job_id} is not called off: its run is not held under {by} any more")
+            if answer.verdict == "ASKED":
+                return JobState.RUNNING
             if answer.verdict == "DONE":
                 self._observer("cancelled", stored.ref)
                 self._writer.publish(woken_by(stored.ref, answer))

@@ -86,14 +86,15 @@ class JobStore(WorkStore):
             rest=rest,
         )
 
-    def cancel(self, ref: WorkRef, expected: str, reason: str) -> Answer:
-        """Cancel a job that nobody holds, if it is still in the state the caller saw."""
+    def cancel(self, ref: WorkRef, expected: str, reason: str, *, by: str = "") -> Answer:
+        """Cancel a job that nobody holds, if it is still in the state the caller saw; ``by`` as for ``flag``."""
         keys = self._move_keys(ref, expected, JobState.CANCELLED)
         arguments = {
             **self._common(ref),
             "expected": expected,
             "reason": reason,
             "retain": self._retain(JobState.CANCELLED),
+            "by": by,
         }
         return self._answer(Call.of("jobs/cancel", keys, arguments, more_keys=self._parent_keys(ref)))
 

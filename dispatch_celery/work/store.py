@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatch_celery.store.replies import ask, words
-from dispatch_celery.store.scripts import Call
+from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import PENDING, WorkRef
 from dispatch_celery.work.scripts import Answer, WorkScripts
 
@@ -58,14 +58,15 @@ class WorkStore(WorkScripts):
 
     # -- what is held
 
-    def flag(self, ref: WorkRef, holder: str, reason: str) -> Answer:
-        """Ask the holder of what runs to cancel it."""
+    def flag(self, ref: WorkRef, holder: str, reason: str, *, by: str = "") -> Answer:
+        """Ask the holder of what runs to cancel it; ``by`` is who asks, where it is the run it belongs to."""
         keys = {
             "record": self._keys.record(ref.id),
             "held": self._keys.held(holder),
             "worker": self._keys.worker(holder),
         }
-        return self._answer(Call.of("jobs/flag", keys, {"id": ref.id, "holder": holder, "reason": reason}))
+        arguments: dict[str, Word] = {"id": ref.id, "holder": holder, "reason": reason, "by": by}
+        return self._answer(Call.of("jobs/flag", keys, arguments, more_keys=self._parent_keys(ref)))
 
     def progress(self, work_id: str, token: str, told: str, *, field: str = "progress") -> Answer:
         """Record how far what is held has come, or what it says of itself (``status``)."""

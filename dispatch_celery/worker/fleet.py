@@ -82,14 +82,18 @@ class WorkerFleet:
             self._observer("enqueued", member.ref)
 
     @out_of_body()
-    def call_off(self, member_id: str, reason: str) -> bool:
-        """Cancel a member that has not ended; return whether it has."""
+    def call_off(self, member_id: str, reason: str, *, by: str) -> bool:
+        """Cancel a member that has not ended, by the leave of who holds its run; return whether it has.
+
+        Raises:
+            Fenced: the run is not held so any more.
+        """
         try:
             if member_id[:3] == JobId.prefix:
-                return self._jobs.cancel(member_id, reason=reason) in JOB_ENDED
+                return self._jobs.call_off(JobId(member_id), reason, by=by) in JOB_ENDED
             if self._runs.state(member_id) in RUN_ENDED:
                 return True
-            return self._runs.cancel(member_id, reason=reason) in RUN_ENDED
+            return self._runs.call_off(RunId(member_id), reason, by=by) in RUN_ENDED
         except (JobNotCancellable, JobNotFound, RunNotFound):
             return True
         except StateConflict as error:
@@ -97,14 +101,18 @@ class WorkerFleet:
             return False
 
     @out_of_body()
-    def take_back(self, member_id: str, reason: str) -> bool:
-        """Let a child that has completed undo what it did; return whether nothing of that is left to do."""
+    def take_back(self, member_id: str, reason: str, *, by: str) -> bool:
+        """Let a child that has completed undo what it did; return whether nothing of that is left to do.
+
+        Raises:
+            Fenced: its run is not held so any more.
+        """
         if member_id[:3] == JobId.prefix:
             return True
         try:
             if self._runs.state(member_id) == RunState.COMPLETED:
                 with suppress(StateConflict):  # it can undo nothing, or has begun to
-                    self._runs.compensate(member_id, reason=reason)
+                    self._runs.take_back(RunId(member_id), reason, by=by)
             return self._runs.state(member_id) in RUN_ENDED
         except RunNotFound:
             return True

@@ -78,6 +78,11 @@ class Holder:
         """Whether the worker was asked to cancel what it executes."""
         return self._seat.cancelled()
 
+    @property
+    def leave(self) -> str:
+        """What others are asked by in the name of this run: the token it is held with, and how far it has come."""
+        return f"{self.claim.token} {self.claim.revision}"
+
     def record(
         self, identity: str, status: str, head: Mapping[str, Any], payload: bytes, *, progress: str = ""
     ) -> Entry:

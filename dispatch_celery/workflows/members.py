@@ -64,12 +64,18 @@ class Fleet(Protocol):
         """Publish the members' wake-ups where they could not ride; tell who listens."""
         ...
 
-    def call_off(self, member_id: str, reason: str) -> bool:
-        """Cancel a member that has not ended; return whether it has."""
+    def call_off(self, member_id: str, reason: str, *, by: str) -> bool:
+        """Cancel a member that has not ended; return whether it has.
+
+        ``by`` says who holds the run, and where it stands; raises ``Fenced`` where that is not so any more.
+        """
         ...
 
-    def take_back(self, member_id: str, reason: str) -> bool:
-        """Let a child that has completed undo what it did; return whether nothing of that is left to do."""
+    def take_back(self, member_id: str, reason: str, *, by: str) -> bool:
+        """Let a child that has completed undo what it did; return whether nothing of that is left to do.
+
+        ``by`` as for ``call_off``.
+        """
         ...
 
 

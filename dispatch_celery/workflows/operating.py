@@ -7,12 +7,12 @@ import logging
 import time
 from typing import Any, Final
 
-from dispatch_celery.errors import StateConflict, StoreUnavailable
+from dispatch_celery.errors import Fenced, StateConflict, StoreUnavailable
 from dispatch_celery.events.model import Event, Place
 from dispatch_celery.ids import EventId, RunId
 from dispatch_celery.store.replies import text
 from dispatch_celery.work.body import IN_A_STEP, refuse_in_body
-from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.work.records import Stored
 from dispatch_celery.work.scripts import Answer, woken_by
 from dispatch_celery.workflows.model import ENDED, STUCK, RunPhase, RunState
@@ -43,8 +43,15 @@ class RunOperating(RunReading):
             StateConflict: it has completed or failed, or is undoing already and ``discard_undo`` is not given.
         """
         refuse_in_body("dispatch.runs.cancel()", "use wf.cancel(promise) for what this run has sent, else " + IN_A_STEP)
-        run_id = RunId.parse(run_id)
-        why = reason or "cancelled by request"
+        return self.call_off(RunId.parse(run_id), reason or "cancelled by request", discard_undo=discard_undo)
+
+    def call_off(self, run_id: RunId, reason: str, *, by: str = "", discard_undo: bool = False) -> RunState:
+        """Do as ``cancel``, in the name of the run it belongs to where ``by`` is that run's token and revision.
+
+        Raises:
+            StateConflict: as ``cancel``.
+            Fenced: that run is held by somebody else now, or does not stand where ``by`` says.
+        """
         for _ in range(_TRIES):
             stored = self._found(run_id)
             state = RunState(stored.state)
@@ -55,11 +62,11 @@ class RunOperating(RunReading):
             if state == RunState.RUNNING:
                 if discard_undo:
                     raise StateConflict(f"{run_id} is held by a worker: discard_undo takes a run that nobody holds")
-                answer = self._jobs.flag(stored.ref, stored.holder, why)
+                answer = self._jobs.flag(stored.ref, stored.holder, reason, by=by)
             else:
-                answer = self._store.cancel(stored.ref, state, why, discard=discard_undo)
+                answer = self._store.cancel(stored.ref, state, reason, discard=discard_undo, by=by)
                 if answer.verdict == "OPEN":
-                    answer = self._store.turn(stored.ref, state, why)
+                    answer = self._store.turn(stored.ref, state, reason, by=by)
             reached = self._cancelled(stored, answer)
             if reached is not None:
                 if state == RunState.WAITING and reached != RunState.WAITING:
@@ -88,6 +95,7 @@ class RunOperating(RunReading):
 
     def _cancelled(self, stored: Stored, answer: Answer) -> RunState | None:
         """Return what a cancel has come to; None where the run had moved on before it."""
+        _refuse_fenced(stored.ref, answer)
         if answer.verdict == "ASKED":
             return RunState.RUNNING
         if answer.verdict == "DONE":
@@ -113,10 +121,20 @@ class RunOperating(RunReading):
             StateConflict: it has failed, is undoing already, or has completed with nothing that can be undone.
         """
         refuse_in_body("dispatch.runs.compensate()", "use wf.compensate() for this run, else " + IN_A_STEP)
-        stored = self._found(RunId.parse(run_id))
+        return self.take_back(RunId.parse(run_id), reason)
+
+    def take_back(self, run_id: RunId, reason: str, *, by: str = "") -> RunState:
+        """Do as ``compensate``, in the name of the run it belongs to where ``by`` is that run's token and revision.
+
+        Raises:
+            StateConflict: as ``compensate``.
+            Fenced: as ``call_off``.
+        """
+        stored = self._found(run_id)
         if stored.state != RunState.COMPLETED:
-            return self.cancel(run_id, reason=reason)
-        answer = self._store.reverse(stored.ref, reason)
+            return self.call_off(run_id, reason, by=by)
+        answer = self._store.reverse(stored.ref, reason, by=by)
+        _refuse_fenced(stored.ref, answer)
         if answer.verdict == "EMPTY":
             raise StateConflict(f"{run_id} has completed, and nothing it did can be undone")
         if answer.verdict != "READY":
@@ -205,3 +223,8 @@ class RunOperating(RunReading):
     async def aresume(self, run_id: RunId | str) -> RunState:
         """Do as ``resume``, without holding the event loop."""
         return await asyncio.to_thread(self.resume, run_id)
+
+
+def _refuse_fenced(ref: WorkRef, answer: Answer) -> None:
+    if answer.verdict == "FENCED":
+        raise Fenced(f"{ref.id} is left as it is: the run it belongs to is not held by who asks any more")

@@ -121,9 +121,9 @@ class Saga:
             raise Paused(_LOOK_AGAIN)
         self._intents[intent.identity] = self._holder.undo(intent, "undone", intent.head)
 
-    def _asked_of(self, verb: Callable[[str, str], bool], intent: Entry) -> bool:
-        ref = self._holder.claim.ref
-        return self._holder.insist(lambda: verb(intent.head["m"], called_off(ref.id, ref.name)))
+    def _asked_of(self, verb: Callable[..., bool], intent: Entry) -> bool:
+        member, reason = intent.head["m"], called_off(self._holder.claim.ref.id, self._holder.claim.ref.name)
+        return self._holder.insist(lambda: verb(member, reason, by=self._holder.leave))
 
     def _undo(self, intent: Entry) -> None:
         call = self._call(intent)

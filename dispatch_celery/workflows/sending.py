@@ -113,7 +113,11 @@ class Sending(Slice):
         """Cancel a job or child run whose end does not matter any more; do not wait for it."""
         self.may_act()
         member, why = str(entry.head["m"]), f"{self.claim.ref.id} does not need it any more"
-        self.holder.insist(lambda: self._fleet.call_off(member, why))
+        try:
+            self.holder.insist(lambda: self._fleet.call_off(member, why, by=self.holder.leave))
+        except Fenced as fenced:
+            self._left = fenced
+            raise
 
     def cancel(self, identity: str) -> None:
         """Call off one promise, once."""

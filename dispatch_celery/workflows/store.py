@@ -74,8 +74,11 @@ class RunStore(HeldRuns):
         keys = self._move_keys(ref, RunState.PENDING, RunState.PARKED)
         return self._answer(Call.of("runs/strand", keys, {**self._common(ref), "detail": detail}))
 
-    def cancel(self, ref: WorkRef, expected: str, reason: str, *, discard: bool = False) -> Answer:
-        """Cancel a run that nobody holds, if it is in the state the caller saw; OPEN where it is to ``turn`` first."""
+    def cancel(self, ref: WorkRef, expected: str, reason: str, *, discard: bool = False, by: str = "") -> Answer:
+        """Cancel a run that nobody holds, if it is in the state the caller saw; OPEN where it is to ``turn`` first.
+
+        ``by`` is who asks, where it is the run it belongs to.
+        """
         keys = {
             **self._move_keys(ref, expected, RunState.CANCELLED),
             "waits": self._keys.waits(ref.id),
@@ -88,27 +91,29 @@ class RunStore(HeldRuns):
             "reason": reason,
             "discard": int(discard),
             "retain": self._settings.retain_cancelled,
+            "by": by,
         }
         return self._answer(Call.of("runs/cancel", keys, arguments, more_keys=self._parent_keys(ref)))
 
-    def turn(self, ref: WorkRef, expected: str, reason: str) -> Answer:
-        """Let a run that nobody holds undo what it has done, and be cancelled then."""
+    def turn(self, ref: WorkRef, expected: str, reason: str, *, by: str = "") -> Answer:
+        """Let a run that nobody holds undo what it has done, and be cancelled then; ``by`` as for ``cancel``."""
         keys = {
             **self._move_keys(ref, expected, RunState.PENDING),
             "waits": self._keys.waits(ref.id),
             "due": self._keys.due(ref.id),
             "open": self._keys.open_undos(ref.id),
         }
-        arguments = {**self._common(ref), "expected": expected, "reason": reason}
-        return self._answer(Call.of("runs/turn", keys, arguments))
+        arguments = {**self._common(ref), "expected": expected, "reason": reason, "by": by}
+        return self._answer(Call.of("runs/turn", keys, arguments, more_keys=self._parent_keys(ref)))
 
-    def reverse(self, ref: WorkRef, reason: str) -> Answer:
-        """Let a completed run undo what it did, and be cancelled then."""
+    def reverse(self, ref: WorkRef, reason: str, *, by: str = "") -> Answer:
+        """Let a completed run undo what it did, and be cancelled then; ``by`` as for ``cancel``."""
         keys = {
             **self._move_keys(ref, RunState.COMPLETED, RunState.PENDING),
             "open": self._keys.open_undos(ref.id),
         }
-        return self._answer(Call.of("runs/reverse", keys, {**self._common(ref), "reason": reason}))
+        arguments = {**self._common(ref), "reason": reason, "by": by}
+        return self._answer(Call.of("runs/reverse", keys, arguments, more_keys=self._parent_keys(ref)))
 
     def nudge(self, runs: Sequence[tuple[WorkRef, str]]) -> list[Answer]:
         """Tell runs, by the durable call they wait with, that something was published where they wait."""

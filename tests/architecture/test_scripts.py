@@ -88,7 +88,7 @@ def is_declared(expression: str, text: str) -> bool:
     """Whether an expression is a declared key: of the table, of KEYS, one of two, or a parameter that always is one."""
     if either := re.fullmatch(r".+ and (\S+) or (\S+)", expression):
         return is_declared(either[1], text) and is_declared(either[2], text)
-    if re.fullmatch(r"K\.\w+|KEYS\[[^\]]+\]", expression):
+    if re.fullmatch(r"[KP]\.\w+|KEYS\[[^\]]+\]", expression):
         return True
     for name, parameters in re.findall(r"local function (\w+)\(([^)]*)\)", text):
         names = [one.strip() for one in parameters.split(",")]

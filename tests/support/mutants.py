@@ -148,6 +148,12 @@ RUN_MUTANTS: tuple[Mutant, ...] = (
     Mutant("a member's end resolves nothing", ("jobs/complete",), "== 'open' then", "== 'x' then"),
     Mutant("a failed member tells nobody", ("jobs/fail",), "  K = P", "  if true then return '' end\n  K = P"),
     Mutant("a cancelled member tells nobody", ("jobs/cancel",), "  K = P", "  if true then return '' end\n  K = P"),
+    Mutant(
+        "a run of before a restore calls off",
+        ("jobs/cancel", "jobs/flag"),
+        "if A.by == '' then return nil end",
+        "if true then return nil end",
+    ),
     Mutant("a child's end resolves nothing", ("runs/finish",), "== 'open' then", "== 'x' then"),
     Mutant("a completed child cannot be undone", ("runs/finish",), "if not undoable then", "if true then"),
     Mutant("an ended member stays to be undone", ("jobs/complete",), "redis.call('ZREM', K.open, A.parent_at)", ""),

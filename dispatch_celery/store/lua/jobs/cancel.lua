@@ -1,13 +1,16 @@
 -- PURPOSE  Cancels a job that nobody holds, at once.
 -- KEYS     record from_state from_name to_state to_name lane marks timers expiry idempotency journal *parent
--- ARGV     now journal id expected reason keyed retain retain_key grace parent parent_at
+-- ARGV     now journal id expected reason keyed retain retain_key grace parent parent_at by
 --          expected: the state the caller saw; from_state and from_name belong to it.
--- RETURNS  DONE now wake (of the run it belongs to, or empty) | STATE state | MISSING
+--          by: token and revision of the run in whose name it is asked, or empty.
+-- RETURNS  DONE now wake (of the run it belongs to, or empty) | STATE state | MISSING | FENCED state (of the run)
 -- ERRORS   none
 -- TRANSITIONS scheduled>cancelled pending>cancelled retrying>cancelled
 -- COST     O(log n)
--- INCLUDE  clock journal move unready retain entry ready wake strike ended join
+-- INCLUDE  clock journal move unready retain entry ready wake strike ended join leave
 local now = clock(A.now)
+local refusal = leave()
+if refusal then return refusal end
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'wake')
 if not seen[1] then return {'MISSING'} end
 if seen[1] ~= A.expected or (seen[1] ~= 'scheduled' and seen[1] ~= 'pending' and seen[1] ~= 'retrying') then

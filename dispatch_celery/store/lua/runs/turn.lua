@@ -1,13 +1,16 @@
 -- PURPOSE  Lets a run that nobody holds undo what it has done, and end as cancelled then.
--- KEYS     record from_state from_name to_state to_name lane lanes marks waits due open timers unknown journal
--- ARGV     now journal id lane expected reason grace
+-- KEYS     record from_state from_name to_state to_name lane lanes marks waits due open timers unknown journal *parent
+-- ARGV     now journal id lane expected reason grace by
 --          expected: the state the caller saw; from_state and from_name belong to it.
--- RETURNS  READY wake (empty where it was ready already) | UNDOING outcome | EMPTY (nothing is to be undone) | STATE state
+--          by: token and revision of the run in whose name it is asked, or empty.
+-- RETURNS  READY wake (empty where it was ready already) | UNDOING outcome | EMPTY (nothing is to be undone) | STATE state | FENCED state (of the run it belongs to)
 -- ERRORS   none
 -- TRANSITIONS waiting>pending parked>pending
 -- COST     O(log n)
--- INCLUDE  clock journal move ready
+-- INCLUDE  clock journal move ready leave
 local now = clock(A.now)
+local refusal = leave()
+if refusal then return refusal end
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'undoing')
 if seen[1] ~= A.expected or (seen[1] ~= 'pending' and seen[1] ~= 'waiting' and seen[1] ~= 'parked') then
   return {'STATE', seen[1] or 'missing'}
