@@ -416,7 +416,7 @@ def test_an_intent_is_written_as_it_will_be_read() -> None:
 
 def test_every_verb_of_runs_has_a_twin() -> None:
     """What people do about an undo that was given up, they do from an event loop, too."""
-    inner = {"start_call", "new_run", "write", "handle", "handle_of"}
+    inner = {"start_call", "new_run", "write", "handle", "handle_of", "call_off", "take_back"}
     verbs = {name for name in dir(RunService) if not name.startswith("_") and callable(getattr(RunService, name))}
     twins = {name for name in verbs if name[0] == "a" and name[1:] in verbs}
 
