@@ -101,7 +101,7 @@ def test_a_scope_travels_into_the_threads(shop: Fleet) -> None:
 
 def test_every_public_verb_of_a_service_has_a_twin() -> None:
     """What is added to a service gets its twin, or is named here."""
-    without = {"handle", "handle_of", "enqueue_calls"}
+    without = {"handle", "handle_of", "enqueue_calls", "call_off"}
     verbs = {name for name in vars(JobService) if not name.startswith("_") and callable(getattr(JobService, name))}
     sync = {name for name in verbs if f"a{name}" in verbs}
     twins = {f"a{name}" for name in sync}
