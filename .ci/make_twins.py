@@ -36,6 +36,7 @@ TWINS = {
     ("workflows/handle.py", "RunHandle"): ("state", "info", "cancel", "publish"),
     ("events/service.py", "EventService"): ("publish", "publish_to", "get", "list"),
     ("cluster/service.py", "WorkerService"): ("list", "get", "leader"),
+    ("queues/service.py", "QueueService"): ("get", "list", "limit", "unlimit", "pause", "resume"),
 }
 
 

@@ -26,6 +26,7 @@ from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.service import JobService
 from dispatch_celery.middleware.base import Middleware
 from dispatch_celery.parts import Parts
+from dispatch_celery.queues.service import QueueService
 from dispatch_celery.retry import Retry
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call as StoreCall
@@ -192,6 +193,11 @@ class Dispatch:
     def dlq(self) -> DeadLetterService:
         """The verbs of dead letters: list, get, count, replay, replay_all, purge."""
         return self._parts.dlq
+
+    @property
+    def queues(self) -> QueueService:
+        """The verbs of queues: limit, unlimit, get, list, pause, resume."""
+        return self._parts.queues
 
     @property
     def workers(self) -> WorkerService:

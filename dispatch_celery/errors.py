@@ -16,6 +16,7 @@
     |   +-- CronNotFound
     |   +-- DeadLetterNotFound
     |   +-- EventNotFound
+    |   +-- QueueNotFound
     |   +-- PromiseNotFound            a durable call that a run has not recorded
     |   +-- WorkerNotFound
     +-- StateConflict                  the verb does not fit the state the record is in
@@ -77,6 +78,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooLarge",
     "PromiseNotFound",
+    "QueueNotFound",
     "ResultTimeout",
     "RunCancelled",
     "RunFailed",
@@ -177,6 +179,12 @@ class DeadLetterNotFound(NotFoundError):
     """No dead letter with this id: it was purged, or its job was retried."""
 
     code = "dead_letter_not_found"
+
+
+class QueueNotFound(NotFoundError):
+    """Nothing waits in a queue of this name, and it has no limit."""
+
+    code = "queue_not_found"
 
 
 class EventNotFound(NotFoundError):

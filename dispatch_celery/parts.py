@@ -26,6 +26,8 @@ from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.waiting import Results
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.middleware.base import MiddlewareStack
+from dispatch_celery.queues.service import QueueService
+from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.listener import Listener
@@ -178,6 +180,16 @@ class Parts:
             job_store=self.job_store,
             writer=self.writer,
         )
+
+    @cached_property
+    def limits(self) -> LimitStore:
+        """The scripts of limits."""
+        return LimitStore(self.store, self.keys, self.settings, self.time)
+
+    @cached_property
+    def queues(self) -> QueueService:
+        """The verbs of queues."""
+        return QueueService(self.limits, ready=self.jobs.ready)
 
     @cached_property
     def workers(self) -> WorkerService:

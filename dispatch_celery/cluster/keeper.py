@@ -117,6 +117,8 @@ class Keeper:
             self._pace.expect("wake-ups", now + 1_000)
         if pulse.condemned or pulse.running:
             self._pace.expect("dead workers", now)
+        if pulse.permits:
+            self._pace.expect("permits", now)
         if pulse.unknown:
             self._pace.expect("revival", now + 1_000)
         self._bell.set()

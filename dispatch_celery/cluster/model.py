@@ -56,4 +56,5 @@ class Pulse:
     condemned: int
     lanes: int
     unknown: int
+    permits: int = 0
     held: Mapping[str, str] = field(default_factory=dict)

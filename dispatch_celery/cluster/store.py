@@ -87,6 +87,8 @@ class ClusterStore:
                 "condemned": keys.condemned,
                 "lanes": keys.lanes,
                 "unknown": keys.unknown,
+                "permits": keys.permits,
+                "grants": keys.grants,
             },
             {
                 "now": self._time.word,
@@ -116,7 +118,8 @@ class ClusterStore:
             condemned=int(reply[10]),
             lanes=int(reply[11]),
             unknown=int(reply[12]),
-            held=dict(zip(reply[13::2], reply[14::2], strict=True)),
+            permits=int(reply[13]),
+            held=dict(zip(reply[14::2], reply[15::2], strict=True)),
         )
 
     def depart(self, worker_id: str) -> bool:

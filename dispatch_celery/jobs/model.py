@@ -9,6 +9,8 @@
         v           v                |  |
        cancelled <-------------------+  +-----> failed  (a dead letter; an operator may reopen it)
 
+What a limit holds back is ``limited`` wherever it would be ``pending``, until it is handed a permit.
+
 ``TRANSITIONS`` is the table; the Lua headers state theirs, and a test says that both agree.
 """
 
@@ -33,6 +35,8 @@ class JobState(StrEnum):
 
     SCHEDULED = "scheduled"
     """Enqueued with a due time that has not come."""
+    LIMITED = "limited"
+    """It may go as soon as a limit of its queue or name hands it a permit."""
     PENDING = "pending"
     """Ready: a worker may take it at any moment."""
     RUNNING = "running"
@@ -50,11 +54,12 @@ class JobState(StrEnum):
 ENDED: Final = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
-    "new": frozenset({"scheduled", "pending"}),
-    "scheduled": frozenset({"pending", "cancelled"}),
-    "pending": frozenset({"running", "failed", "cancelled"}),
+    "new": frozenset({"scheduled", "limited", "pending"}),
+    "scheduled": frozenset({"limited", "pending", "cancelled"}),
+    "limited": frozenset({"pending", "cancelled"}),
+    "pending": frozenset({"running", "limited", "failed", "cancelled"}),
     "running": frozenset({"completed", "failed", "cancelled", "retrying", "pending"}),
-    "retrying": frozenset({"pending", "cancelled"}),
+    "retrying": frozenset({"limited", "pending", "cancelled"}),
     "completed": frozenset({"gone"}),
     "failed": frozenset({"pending", "gone"}),
     "cancelled": frozenset({"gone"}),
@@ -112,6 +117,8 @@ class Job:
     attempts: tuple[Attempt, ...] = ()
     replay_of: str = ""
     replayed_as: str = ""
+    limit: str = ""
+    """While it is limited: the limit it waits for, ``queue:<name>`` or ``job:<name>``."""
     token: int = 0
     """How often it was claimed."""
 

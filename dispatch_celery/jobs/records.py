@@ -76,6 +76,7 @@ def _job(job_id: str, fields: Mapping[str, bytes]) -> Job:
         attempts=attempts,
         replay_of=spec.get("replay_of", ""),
         replayed_as=text(fields.get("replayed_as")),
+        limit=text(fields.get("limit")),
         token=int(fields.get("token_number", 0)),
     )
 

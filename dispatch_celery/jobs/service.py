@@ -165,7 +165,7 @@ class JobService:
         raise _restless(job_id)
 
     def run_now(self, job_id: JobId | str) -> JobState:
-        """Make a scheduled or retrying job ready now. A pending or running one is left as it is.
+        """Make a scheduled or retrying job ready now. One that is ready, runs or waits for a permit is left as it is.
 
         Raises:
             JobAlreadyComplete: it has ended.
@@ -175,7 +175,7 @@ class JobService:
         for stored in self._until_settled(job_id):
             if stored.state in ENDED:
                 raise JobAlreadyComplete(f"{job_id} is {stored.state}: it will not run again")
-            if stored.state in (JobState.PENDING, JobState.RUNNING):
+            if stored.state in (JobState.LIMITED, JobState.PENDING, JobState.RUNNING):
                 return JobState(stored.state)
             (answer,) = self._store.promote([(stored.ref, stored.state)], force=True)
             if answer.verdict == "READY":
@@ -183,6 +183,8 @@ class JobService:
                     [WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1)]
                 )
                 return JobState.PENDING
+            if answer.verdict == "LIMITED":
+                return JobState.LIMITED
         raise _restless(job_id)
 
     def _until_settled(self, job_id: JobId) -> Iterator[Stored]:

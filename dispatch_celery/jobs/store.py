@@ -17,7 +17,7 @@ from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.records import encode_spec
-from dispatch_celery.work.scripts import MARK_GRACE, Answer
+from dispatch_celery.work.scripts import Answer
 from dispatch_celery.work.store import WorkStore
 
 __all__ = ["JobStore"]
@@ -65,23 +65,8 @@ class JobStore(WorkStore):
             rest += (job.ref.id, encode_spec(job.spec), job.payload)
         return Call.of(
             "jobs/enqueue_many",
-            {
-                "to_state": keys.state(JobState.PENDING),
-                "to_name": keys.name(JobState.PENDING, ref.name),
-                "scope": keys.scope(ref.scope),
-                "lane": keys.lane(ref.lane),
-                "lanes": keys.lanes,
-                "marks": keys.marks,
-                "journal": keys.journal,
-            },
-            {
-                "now": self._time.word,
-                "journal": self._settings.journal,
-                "name": ref.name,
-                "lane": ref.lane,
-                "scoped": "1" if ref.scope else "",
-                "grace": MARK_GRACE,
-            },
+            self._move_keys(ref, "new", JobState.PENDING),
+            self._common(ref),
             more_keys=[keys.record(job.ref.id) for job in jobs],
             rest=rest,
         )
@@ -121,7 +106,7 @@ class JobStore(WorkStore):
                 "workers": keys.workers,
                 "held": keys.held(holder),
             },
-            {**self._common(ref), "name": ref.name, "holder": holder, "nonce": nonce, "pid": pid},
+            {**self._common(ref), "holder": holder, "nonce": nonce, "pid": pid},
         )
         reply = ask(self.port, call)
         verdict = text(reply[0])
@@ -260,5 +245,5 @@ def _each(reply: Any, jobs: Sequence[NewJob]) -> list[Any]:
         return [reply] * len(jobs)
     if not _is_plain(jobs[0]):
         return [words(reply)]
-    now, *states = words(reply)
-    return [["REPEATED", state] if state else ["CREATED", JobState.PENDING, now] for state in states]
+    now, target, *states = words(reply)
+    return [["REPEATED", state] if state else ["CREATED", target, now] for state in states]

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _BATCH: Final = 500
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """What is written in one trip at most: some milliseconds of the server's time."""
+_REMEMBERED: Final = 10_000
 
 
 class JobWriter:
@@ -45,6 +46,7 @@ class JobWriter:
         self._observer = observer
         self._catalogue = catalogue
         self._default_queue = default_queue
+        self._limited: set[tuple[str, str]] = set()
 
     def enqueue(self, calls: Iterable[Call[Any]]) -> list[JobId]:
         """Write and publish calls in bounded batches; return the jobs' ids in order."""
@@ -115,7 +117,7 @@ class JobWriter:
         at_once = {
             job.ref.id: WakeUp(ref=job.ref, wake="1", spec=job.spec)
             for job in jobs
-            if job.delay is None and job.run_at is None
+            if job.delay is None and job.run_at is None and (job.ref.name, job.ref.queue) not in self._limited
         }
         riders = self._publisher.riders(list(at_once.values()))
         if riders:
@@ -134,6 +136,8 @@ class JobWriter:
                 continue
             ids.append(JobId(reply[1]) if verdict == "EXISTING" else job.ref.id)
             if verdict == "CREATED":
+                if reply[1] != JobState.SCHEDULED:
+                    self._learn(job.ref, limited=reply[1] == JobState.LIMITED)
                 if reply[1] == JobState.PENDING:
                     wakeup = at_once.get(job.ref.id)
                     (published if riders and wakeup else unpublished).append(
@@ -145,6 +149,14 @@ class JobWriter:
         if refused is not None:
             raise refused
         return ids
+
+    def _learn(self, ref: JobRef, *, limited: bool) -> None:
+        """Remember which jobs a limit held back last: their wake-ups do not ride with the script that writes them."""
+        lane = (ref.name, ref.queue)
+        if not limited:
+            self._limited.discard(lane)
+        elif len(self._limited) < _REMEMBERED:
+            self._limited.add(lane)
 
     def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """Publish wake-ups and clear their marks. A broker that is away keeps the marks: they are swept later."""

@@ -36,6 +36,17 @@ key, after ``{<namespace>:0}:``         type       holds
 ``waiters:<digest>``                    hash       ``<run> <identity> <generation>`` that waits there: names the run
 ``events``                              zset       every event that can be found, by time
 ``fanout``                              zset       ``<topic> <event>`` whose waiters are to be told, by when
+``limits``                              hash       limits in force, ``queue:`` or ``job:<name>``: ``on`` or ``paused``
+``permits``                             zset       word for limits: requests and returns, by when; also rings the leader
+``limits:names``                        zset       every limit, by when it was set
+``limit:<limit>``                       hash       what a limit allows, its tokens, its place in turn
+``limit:<limit>:waiting``               zset       requests, in the order of keys and arrival
+``limit:<limit>:turns``                 zset       keys that wait and may have a permit, by virtual time
+``limit:<limit>:resting``               zset       keys whose own rate makes them wait, by when it does not
+``limit:<limit>:holders``               zset       who has a permit, in the order of keys
+``limit:<limit>:known``                 hash       job id to its request or permit: each is in one of the two, once
+``limit:<limit>:buckets``               hash       tokens of keys that have a rate of their own
+``grants``                              zset       permits to be handed to their jobs, by when they were granted
 ``server``                              hash       the server's ``run_id`` when it was last reconciled
 ``journal``                             stream     one entry per transition, capped; off unless ``dispatch_journal``
 ======================================  =========  ==============================================================
@@ -195,6 +206,30 @@ class Keys:
     def fanout(self) -> str:
         """Topics whose waiters are to be told."""
         return self._fixed("fanout")
+
+    def limit(self, limit: str, part: str = "") -> str:
+        """Return what is kept of a limit (``queue:<name>``, ``job:<name>``), or a part of it."""
+        return f"{self.tag}limit:{limit}{part and ':'}{part}"
+
+    @cached_property
+    def limits(self) -> str:
+        """The limits in force here."""
+        return self._fixed("limits")
+
+    @cached_property
+    def limit_names(self) -> str:
+        """Every limit."""
+        return self._fixed("limits:names")
+
+    @cached_property
+    def permits(self) -> str:
+        """Requests and returns on their way to their limit."""
+        return self._fixed("permits")
+
+    @cached_property
+    def grants(self) -> str:
+        """Permits on their way to their job."""
+        return self._fixed("grants")
 
     @cached_property
     def server(self) -> str:

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 from dispatch_celery.ids import JobId, RunId, TypedId
 
-__all__ = ["PENDING", "SCHEMA", "Failure", "Parent", "WakeUp", "WorkRef"]
+__all__ = ["LIMITED", "PENDING", "SCHEMA", "Failure", "Parent", "WakeUp", "WorkRef"]
 
 SCHEMA: Final = 1
 """The version of what is stored; a reader refuses a newer one by name instead of guessing."""
 
 PENDING: Final = "pending"
 """Of both kinds the state of what is ready: a worker may take it at any moment."""
+LIMITED: Final = "limited"
+"""The state of a job that a limit holds back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

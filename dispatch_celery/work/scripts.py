@@ -12,7 +12,7 @@ from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, words
 from dispatch_celery.store.scripts import PARENT_KEYS, Call, Word
 from dispatch_celery.store.servertime import ServerTime
-from dispatch_celery.work.model import WakeUp, WorkRef
+from dispatch_celery.work.model import LIMITED, WakeUp, WorkRef
 
 __all__ = ["MARK_GRACE", "Answer", "WorkScripts", "woken_by"]
 
@@ -72,6 +72,10 @@ class WorkScripts:
             "dead": keys.dead,
             "unknown": keys.unknown,
             "leader": keys.leader,
+            "limits": keys.limits,
+            "limited_state": keys.state(LIMITED, kind),
+            "limited_name": keys.name(LIMITED, name, kind),
+            "permits": keys.permits,
             "journal": keys.journal,
         }
 
@@ -87,6 +91,7 @@ class WorkScripts:
             "now": self._time.word,
             "journal": settings.journal,
             "id": ref.id,
+            "name": ref.name,
             "lane": ref.lane,
             "grace": MARK_GRACE,
             "scoped": "1" if ref.scope else "",

@@ -21,7 +21,7 @@ from dispatch_celery.work.ports import Keeping, Publisher
 from dispatch_celery.work.records import Stored, WorkRecords
 from dispatch_celery.work.store import WorkStore
 
-__all__ = ["Duty", "House", "Marks", "Retention", "Revival", "Timers", "WakeUps", "publish_marked"]
+__all__ = ["BATCH", "IDLE", "Duty", "House", "Marks", "Retention", "Revival", "Timers", "WakeUps", "publish_marked"]
 
 logger = logging.getLogger(__name__)
 

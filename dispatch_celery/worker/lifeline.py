@@ -71,6 +71,7 @@ class Lifeline:
         self._keeper = keeper
         self._page = page
         self._keys = keys
+        self._bells = {keys.timers: "timers", keys.permits: "permits"}
         self._settings = settings
         self._channel = channel
         self._observer = observer
@@ -110,7 +111,7 @@ class Lifeline:
         self._known_at = sent + _STILL_KNOWN
         self._trust(sent)
         self._renew_at = sent
-        self._channel.listen([self._keys.worker(holder), self._keys.timers])
+        self._channel.listen([self._keys.worker(holder), *self._bells])
         logger.info("registered as %s (server time %d)", holder, now)
         self._observer("worker_joined", None, worker=holder)
 
@@ -220,11 +221,11 @@ class Lifeline:
             self._keeper.ring("reconcile", within=_COME_BACK)
             with suppress(StoreUnavailable):
                 if self.holder:
-                    self._channel.listen([self._keys.worker(self.holder), self._keys.timers])
+                    self._channel.listen([self._keys.worker(self.holder), *self._bells])
             return
         for channel, words in announcements:
-            if channel == self._keys.timers:
-                self._keeper.ring("timers")
+            if channel in self._bells:
+                self._keeper.ring(self._bells[channel])
             elif words.startswith("cancel "):
                 _, job_id, token = words.split(" ")
                 self._overseer.cancel(job_id, token)

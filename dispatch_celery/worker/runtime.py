@@ -27,6 +27,8 @@ from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.writing import JobWriter
+from dispatch_celery.queues.permits import Permits
+from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.service import Service
 from dispatch_celery.store.channel import Channel
 from dispatch_celery.store.client import RedisStore
@@ -225,6 +227,13 @@ class Runtime:
                 Retention(house),
                 Reconcile(house, recovery),
                 Deliveries(self._events),
+                Permits(
+                    store=LimitStore(store, keys, self._settings, self._time),
+                    work=work,
+                    records=records,
+                    publisher=publisher,
+                    term=term,
+                ),
             ]
 
         return Keeper(

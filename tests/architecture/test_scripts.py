@@ -35,7 +35,7 @@ ONE_KEY = frozenset(
             "SISMEMBER",
         ),
         *("HGET", "HSET", "HSETNX", "HMGET", "HGETALL", "HDEL", "HLEN", "HINCRBY", "HSCAN"),
-        *("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE"),
+        *("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZRANGEBYLEX"),
     }
 )
 ALL_KEYS = frozenset({"DEL", "EXISTS", "UNLINK", "RENAME", "COPY"})

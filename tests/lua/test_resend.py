@@ -10,8 +10,8 @@ import pytest
 from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.events.model import Place
 from dispatch_celery.events.store import EventStore
-from dispatch_celery.ids import DeadLetterId, EventId, WorkerId
-from dispatch_celery.jobs.model import JobState
+from dispatch_celery.ids import DeadLetterId, EventId, JobId, WorkerId
+from dispatch_celery.jobs.model import JobRef, JobState
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call, all_scripts
 from tests.lua.lost_replies import LosesReplies
@@ -169,7 +169,65 @@ def _publish(world: World) -> Act:
     return lambda: events.publish(event, Place("said", "key"), b'"word"')[0]
 
 
+def _limited(world: World) -> JobRef:
+    world.limit(concurrency=5)
+    return world.enqueue()
+
+
+def _claim_limited(world: World) -> Act:
+    ref = world.enqueue()
+    world.limit(concurrency=5)
+    worker = world.register()
+    return lambda: world.jobs.claim(ref, holder=worker, nonce="n", pid=7)[0]
+
+
+def _promote_limited(world: World) -> Act:
+    ref = world.at("scheduled")
+    world.limit(concurrency=5)
+    world.passes(10_000)
+    return lambda: world.jobs.promote([(ref, "scheduled")])[0].verdict
+
+
+def _cancel_limited(world: World) -> Act:
+    ref = _limited(world)
+    return lambda: world.jobs.cancel(ref, "limited", "x").verdict
+
+
+def _permit(world: World) -> Act:
+    ref = _limited(world)
+    assert world.settle() == [ref.id]
+    return lambda: world.limits.permit([(ref, "queue:q", "1")])[0].verdict
+
+
+def _complete_limited(world: World) -> Act:
+    _permit(world)()
+    (job_id,) = world.dump().ordered["state:pending"]
+    (stored,) = world.records.stored([job_id])
+    assert stored is not None
+    held = world.claim(JobRef(id=JobId(job_id), name="mail", queue="q"), world.register())
+    return lambda: world.end("complete", held).verdict
+
+
+def _settle(world: World) -> Act:
+    ref = _limited(world)
+    words = [("ask", str(ref.id), "1", "")]
+    return lambda: world.limits.settle("queue:q", words, batch=10).given  # type: ignore[union-attr]  # it is there
+
+
+def _dissolve(world: World) -> Act:
+    world.limit(concurrency=5)
+    world.limits.set("queue:q", {"lifted": "1"})
+    return lambda: world.limits.dissolve("queue:q")
+
+
 CASES: list[Case[World]] = [
+    Case("jobs/claim", _claim_limited, "LIMITED", "LEFTOVER", "limited"),
+    Case("jobs/promote", _promote_limited, "LIMITED", "LEFTOVER", "limited"),
+    Case("jobs/cancel", _cancel_limited, "DONE", "STATE", "limited"),
+    Case("jobs/complete", _complete_limited, "DONE", "REPEATED", "limited"),
+    Case("jobs/permit", _permit, "READY", "REPEATED"),
+    Case("queues/settle", _settle, 1, 0),
+    Case("queues/dissolve", _dissolve, True, False),
     Case("events/publish", _publish, "STORED", "REPEATED"),
     Case("jobs/enqueue_many", _enqueue, "CREATED", "REPEATED"),
     Case("jobs/enqueue", lambda world: _enqueue(world, key="k", scope="a/b"), "CREATED", "REPEATED", "keyed"),
@@ -206,7 +264,8 @@ CASES: list[Case[World]] = [
 def test_every_script_is_among_the_cases() -> None:
     """A new script is sent twice here, too; those of runs are, in ``test_runs_resend.py``."""
     others = {script.name for script in all_scripts() if not script.name.startswith("runs/")}
-    assert {case.script for case in CASES} == others
+    # A limit is set anew each time: its revision says how often.
+    assert {case.script for case in CASES} == others - {"queues/limit"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -19,6 +20,9 @@ from dispatch_celery.jobs.keeping import JobKeeping
 from dispatch_celery.jobs.model import Claim, JobRef, JobState, NewJob
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.store import JobStore
+from dispatch_celery.queues.model import Limit
+from dispatch_celery.queues.store import LimitStore
+from dispatch_celery.queues.store import dump as dump_limit
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, text
@@ -29,6 +33,7 @@ from dispatch_celery.work.scripts import Answer
 from dispatch_celery.workflows.keeping import RunKeeping
 from dispatch_celery.workflows.store import RunStore
 from tests.support.invariants import Dump, check_journal, check_state, dump
+from tests.support.limit_invariants import check_limits
 
 START = 4_000_000_000_000
 ERROR = json.dumps({"type": "ValueError", "message": "bad", "traceback": ""})
@@ -67,6 +72,7 @@ class World:
         self.cluster = ClusterStore(*parts)
         self.records = JobRecords(port, self.keys)
         self.runs = RunStore(*parts)
+        self.limits = LimitStore(*parts)
         self.kinds: dict[str, Keeping] = {
             "": JobKeeping(self.jobs, self.settings, nobody),
             "run-": RunKeeping(self.runs, self.settings, nobody),
@@ -98,7 +104,7 @@ class World:
     def problems(self) -> list[str]:
         """Return every invariant that does not hold."""
         state = self.dump()
-        return check_state(state, max_attempts=99, max_crashes=99) + check_journal(state)
+        return check_state(state, max_attempts=99, max_crashes=99) + check_journal(state) + check_limits(state)
 
     # -- doing
 
@@ -132,6 +138,20 @@ class World:
         job = self.job(**options)
         assert self.jobs.enqueue([job])[0][0] == "CREATED"
         return job.ref
+
+    def limit(self, limit: str = "queue:q", **amounts: Any) -> None:
+        """Set a limit, and put it in force."""
+        self.limits.set(limit, {**dump_limit(Limit(**amounts)), "lifted": ""})
+        self.limits.enforce(limit, paused=False)
+
+    def settle(self, limit: str = "queue:q", *, told: Sequence[tuple[str, str, str, str]] | None = None) -> list[str]:
+        """Take in what was left for a limit, or what is given; return who has been granted a permit since, in order."""
+        rows = [row.split(" ", 3) for row in self.limits.told(1_000)]
+        mine = [(verb, job_id, number, "") for verb, job_id, number, name in rows if name == limit]
+        self.limits.settle(limit, mine if told is None else told, batch=1_000)
+        if told is None:
+            self.limits.heard([" ".join(row) for row in rows if row[3] == limit])
+        return [row.split(" ")[0] for row in self.limits.granted(1_000)]
 
     def register(self, **names: str) -> WorkerId:
         """Register a worker."""

@@ -37,7 +37,7 @@ def _script(name: str, text: str) -> Script:
 
 _DUMP, _CLEAN = _script("tests/dump", _WHOLE), _script("tests/clean", _SWEEP)
 
-STATES = ("scheduled", "pending", "running", "retrying", "completed", "failed", "cancelled")
+STATES = ("scheduled", "limited", "pending", "running", "retrying", "completed", "failed", "cancelled")
 
 
 @dataclass

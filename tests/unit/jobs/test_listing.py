@@ -57,7 +57,7 @@ def test_a_job_without_an_error_has_none_to_find() -> None:
 @pytest.mark.parametrize(
     ("filters", "why"),
     [
-        ({"state": "fialed"}, "state must be one of scheduled, pending, running"),
+        ({"state": "fialed"}, "state must be one of scheduled, limited, pending, running"),
         ({"created_after": datetime(2027, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - the point of the test
         ({"created_before": datetime(2027, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - as above
     ],

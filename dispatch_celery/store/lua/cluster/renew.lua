@@ -1,8 +1,8 @@
 -- PURPOSE  Renews a worker's lease; takes or keeps the lead; tells who leads, what is due, and what this worker holds.
--- KEYS     workers worker held leader running running_runs timers marks expiry condemned lanes unknown
+-- KEYS     workers worker held leader running running_runs timers marks expiry condemned lanes unknown permits grants
 -- ARGV     now id lease leader_lease nonce volunteer state with_held
 --          volunteer: 1 to take the lead when nobody has it; with_held: 1 for the holdings.
--- RETURNS  RENEWED now leader term until running timers marks expiry leases condemned lanes unknown *held | LOST now
+-- RETURNS  RENEWED now leader term until running timers marks expiry leases condemned lanes unknown permits *held | LOST now
 --          timers, marks, expiry, leases: when the first is due, ms since 1970, or empty.
 -- ERRORS   none
 -- TRANSITIONS none
@@ -27,7 +27,7 @@ local function first(set) return redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2
 local running = redis.call('ZCARD', K.running) + redis.call('ZCARD', K.running_runs)
 local reply = {'RENEWED', string.format('%.0f', now), leader[1] or '', (leader[2] or '0') .. '.' .. (leader[3] or ''),
   leader[4] or '0', tostring(running), first(K.timers), first(K.marks), first(K.expiry), first(K.workers), tostring(redis.call('ZCARD', K.condemned)), tostring(redis.call('SCARD', K.lanes)),
-  tostring(redis.call('ZCARD', K.unknown))}
+  tostring(redis.call('ZCARD', K.unknown)), tostring(redis.call('ZCARD', K.permits) + redis.call('ZCARD', K.grants))}
 if A.with_held == '1' then
   for _, word in ipairs(redis.call('HGETALL', K.held)) do reply[#reply + 1] = word end
 end

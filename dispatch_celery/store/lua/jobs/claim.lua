@@ -1,15 +1,15 @@
--- PURPOSE  Gives a ready job to the process that will run it, under a new token.
--- KEYS     record from_state from_name to_state to_name lane marks workers held journal
+-- PURPOSE  Gives a ready job to the process that will run it, under a new token; one that lacks a permit asks for it instead.
+-- KEYS     record from_state from_name to_state to_name lane marks workers held limits limited_state limited_name permits journal
 -- ARGV     now journal id name lane holder nonce pid
 -- RETURNS  CLAIMED token now payload spec attempts crashes lost_workers snoozes
---          | LEFTOVER state | MISSING | NOT_REGISTERED | EXPIRED | MOVED name lane
+--          | LEFTOVER state | MISSING | NOT_REGISTERED | EXPIRED | MOVED name lane | LIMITED limit
 -- ERRORS   none
--- TRANSITIONS pending>running
+-- TRANSITIONS pending>running pending>limited
 -- COST     O(log n)
--- INCLUDE  clock journal move unready
+-- INCLUDE  clock journal move unready gate post yield park
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'token', 'token_number', 'name', 'lane', 'wake', 'created_at',
-  'expires_at', 'payload', 'spec', 'attempts', 'crashes', 'lost_workers', 'snoozes', 'started_at')
+  'expires_at', 'payload', 'spec', 'attempts', 'crashes', 'lost_workers', 'snoozes', 'started_at', 'permits')
 local state, token = seen[1], seen[2]
 if not state then return {'MISSING'} end
 
@@ -25,6 +25,16 @@ local lease = redis.call('ZSCORE', K.workers, A.holder)
 if not lease or tonumber(lease) <= now then return {'NOT_REGISTERED'} end
 if seen[8] and tonumber(seen[8]) <= now then return {'EXPIRED'} end
 
+local limit = gate(A.name, A.lane, seen[16])
+if limit then
+  unready(A.id, seen[6])
+  K.to_state, K.to_name = K.limited_state, K.limited_name
+  move(A.id, 'limited', seen[7])
+  if string.sub(limit, 1, 4) == 'job:' then yield(A.id, seen[16], now) end
+  park(K.record, A.id, limit, now)
+  journal('dispatch.job.limited', A.id, 'pending', 'limited', '')
+  return {'LIMITED', limit}
+end
 local number = (tonumber(seen[3]) or 0) + 1
 token = string.format('%.0f.%s', number, A.nonce)
 unready(A.id, seen[6])

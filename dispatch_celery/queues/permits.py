@@ -1,0 +1,140 @@
+"""The leader's duty: carries word between jobs and limits, and hands out permits, in batches and in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from dispatch_celery.clock import monotonic_ms
+from dispatch_celery.queues.model import PerKey
+from dispatch_celery.queues.store import LimitStore, Word4
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.ports import Publisher
+from dispatch_celery.work.records import Stored, WorkRecords
+from dispatch_celery.work.store import WorkStore
+from dispatch_celery.work.upkeep import BATCH, IDLE, publish_marked
+
+__all__ = ["Permits"]
+
+_LATE: Final = 5
+"""Milliseconds within which limits are looked at together."""
+
+
+class Permits:
+    """One bounded round after another; every step may be done twice, or by two leaders at once."""
+
+    name = "permits"
+
+    def __init__(
+        self,
+        *,
+        store: LimitStore,
+        work: WorkStore,
+        records: WorkRecords,
+        publisher: Publisher,
+        term: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._work = work
+        self._records = records
+        self._publisher = publisher
+        self._term = term
+        self._reigned = ""
+        self._due: dict[str, int] = {}
+
+    def run_once(self) -> int:
+        """Take in what was left for limits, hand out what they grant; return the ms until another permit may be had."""
+        rows = self._store.told(BATCH)
+        told = self._by_limit(rows)
+        for limit in self._to_look_at():
+            told.setdefault(limit, [])
+        free = [row for limit, words in told.items() for row in self._settle(limit, words)]
+        delivered = self._deliver(free)
+        self._store.heard(rows)
+        if len(rows) == BATCH or delivered == BATCH:
+            return 0
+        return self._pause()
+
+    def _to_look_at(self) -> list[str]:
+        """Return the limits that may have a permit by now; all of them at the beginning of a reign."""
+        term = self._term()
+        if term != self._reigned:
+            self._reigned, self._due = term, {}
+            return self._store.names()
+        now = monotonic_ms()
+        return [limit for limit, due in self._due.items() if due <= now + _LATE]
+
+    def _by_limit(self, rows: Sequence[str]) -> dict[str, list[Word4]]:
+        """Return what each limit is to be told, with the keys of those that ask."""
+        parsed = [row.split(" ", 3) for row in rows]
+        limits = sorted({limit for _, _, _, limit in parsed})
+        by = dict(zip(limits, self._store.by(limits), strict=True)) if limits else {}
+        keys = self._keys_of([(job_id, by[limit]) for verb, job_id, _, limit in parsed if verb == "ask" and by[limit]])
+        told: dict[str, list[Word4]] = {limit: [] for limit in limits}
+        for verb, job_id, number, limit in parsed:
+            if verb != "look":
+                told[limit].append((verb, job_id, number, keys.get((job_id, by[limit]), "")))
+        return told
+
+    def _keys_of(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        ids = sorted({job_id for job_id, _ in asked})
+        specs = dict(zip(ids, self._records.stored(ids), strict=True))
+        reads = sorted({job_id for job_id, by in asked if by.startswith("arguments")})
+        arguments = dict(zip(reads, self._store.payloads(reads), strict=True)) if reads else {}
+        return {
+            (job_id, by): PerKey(by=by).key_of(_spec(specs[job_id]), _arguments(arguments.get(job_id)))
+            for job_id, by in asked
+        }
+
+    def _settle(self, limit: str, words: Sequence[Word4]) -> list[str]:
+        """Tell a limit; return the grants that nobody decides about any more, because it is gone."""
+        settled = self._store.settle(limit, words, batch=BATCH)
+        self._due.pop(limit, None)
+        if settled is None:
+            return [f"{job_id} {number} {limit}" for verb, job_id, number, _ in words if verb == "ask"]
+        if settled.after is not None:
+            self._due[limit] = monotonic_ms() + settled.after
+        elif settled.lifted and not settled.waiting:
+            self._store.dissolve(limit)
+        return []
+
+    def _deliver(self, free: Sequence[str]) -> int:
+        """Hand over one batch of permits, and those that need none; publish the jobs that may go."""
+        rows = self._store.granted(BATCH)
+        grants = [tuple(row.split(" ", 2)) for row in [*rows, *free]]
+        found = self._records.stored([job_id for job_id, _, _ in grants])
+        there = [
+            (stored, limit, number)
+            for stored, (_, number, limit) in zip(found, grants, strict=True)
+            if stored is not None
+        ]
+        answers = self._store.permit([(stored.ref, limit, number) for stored, limit, number in there])
+        useless = {
+            (job_id, number, limit)
+            for stored, (job_id, number, limit) in zip(found, grants, strict=True)
+            if stored is None
+        }
+        ready: list[WakeUp] = []
+        for (stored, limit, number), answer in zip(there, answers, strict=True):
+            if answer.verdict == "READY":
+                ready.append(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1))
+            elif answer.verdict == "LEFTOVER":
+                useless.add((stored.ref.id, number, limit))
+        publish_marked(self._work, self._publisher, ready)
+        for job_id, number, limit in sorted(useless):
+            self._settle(limit, [("return", job_id, number, "")])
+        self._store.handed(rows)
+        return len(rows)
+
+    def _pause(self) -> int:
+        return min([IDLE, *(max(1, due - monotonic_ms()) for due in self._due.values())])
+
+
+def _spec(stored: Stored | None) -> Mapping[str, Any]:
+    return {} if stored is None else stored.spec
+
+
+def _arguments(payload: bytes | None) -> Mapping[str, Any]:
+    found = json.loads(payload) if payload else {}
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,161 @@
+"""The verbs of queues: limit, unlimit, get, list, pause, resume."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from dispatch_celery.errors import QueueNotFound
+from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate, limit_name
+from dispatch_celery.queues.store import LimitStore, dump
+from dispatch_celery.store.paging import Page
+from dispatch_celery.work.body import refuse_in_body
+
+__all__ = ["QueueService"]
+
+
+class QueueService:
+    """Everything callers may do with queues and with what they may do. Safe for threads."""
+
+    def __init__(self, store: LimitStore, *, ready: Callable[[], Mapping[str, int]]) -> None:
+        self._store = store
+        self._ready = ready
+
+    # -- look
+
+    def get(self, queue: str | None = None, *, job: str | None = None) -> Queue:
+        """Return how a queue stands, or the jobs of one name.
+
+        Raises:
+            QueueNotFound: nothing is ready in it, and it has no limit.
+        """
+        name = limit_name(queue, job)
+        ready = self._ready()
+        (found,) = self._store.read([name])
+        if found is None and queue not in ready:
+            raise QueueNotFound(f"nothing waits in {name.replace(':', ' ', 1)}, and it has no limit")
+        return replace(found or Queue(name=str(queue)), ready=ready.get(queue or "", 0))
+
+    def list(self) -> Page[Queue]:
+        """Return every queue in which something waits or that has a limit, and every job name that has one."""
+        ready = self._ready()
+        limits = self._store.names()
+        found = {name: queue for name, queue in zip(limits, self._store.read(limits), strict=True) if queue is not None}
+        for name in ready:
+            found.setdefault(f"queue:{name}", Queue(name=name))
+        shown = [
+            replace(queue, ready=ready.get(queue.name, 0) if queue.kind == "queue" else 0)
+            for _, queue in sorted(found.items(), key=lambda pair: (pair[1].kind == "job", pair[0]))
+        ]
+        return Page(tuple(shown), None)
+
+    # -- change
+
+    def limit(
+        self,
+        queue: str | None = None,
+        *,
+        job: str | None = None,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+        per_key: PerKey | None = None,
+    ) -> Queue:
+        """Limit a queue, or the jobs of one name (``job=``), in the whole fleet; replaces what was set before.
+
+        Jobs that run already run on, without a permit; what is ready asks for one when a worker takes it. A lower limit
+        stops nothing: it hands out no permit until enough are back.
+
+        Raises:
+            ConfigurationError: an amount that is none, or nothing is limited.
+        """
+        refuse_in_body("dispatch.queues.limit()")
+        name = limit_name(queue, job)
+        rule = Limit(concurrency=concurrency, rate=rate, burst=burst, per_key=per_key)
+        return self._set(name, {**self._without_weights(name), **dump(rule), "lifted": ""})
+
+    def unlimit(self, queue: str | None = None, *, job: str | None = None) -> None:
+        """Lift a limit, and a pause with it: what waits for it may go. Idempotent."""
+        refuse_in_body("dispatch.queues.unlimit()")
+        name = limit_name(queue, job)
+        (found,) = self._store.read([name])
+        if found is None:
+            self._store.lift(name)
+            return
+        self._lift(name)
+
+    def pause(self, queue: str | None = None, *, job: str | None = None) -> Queue:
+        """Start nothing more of a queue, or of the jobs of one name; what runs runs on. Idempotent."""
+        refuse_in_body("dispatch.queues.pause()")
+        return self._set(limit_name(queue, job), {"paused": "1", "lifted": ""})
+
+    def resume(self, queue: str | None = None, *, job: str | None = None) -> None:
+        """Let a paused queue or job name go on, within its limit if it has one. Idempotent."""
+        refuse_in_body("dispatch.queues.resume()")
+        name = limit_name(queue, job)
+        (found,) = self._store.read([name])
+        if found is None:
+            return
+        if found.limit is None:
+            self._lift(name)
+        else:
+            self._set(name, {"paused": ""})
+
+    def _set(self, name: str, fields: Mapping[str, str | bytes | int]) -> Queue:
+        revision = self._store.set(name, fields)
+        (found,) = self._store.read([name])
+        assert found is not None  # noqa: S101 - it was written a moment ago, and only a lifted one is deleted
+        self._store.enforce(name, paused=found.paused)
+        self._store.look(name, revision)
+        return found
+
+    def _lift(self, name: str) -> None:
+        """Let whoever waits go: first nobody asks any more, then everybody is given."""
+        nothing = dict.fromkeys(("concurrency", "interval", "burst", "by", "spoken", "paused"), "")
+        keys = dict.fromkeys(("key_concurrency", "key_interval", "key_burst"), "")
+        revision = self._store.set(name, {**nothing, **keys, "lifted": "1"})
+        self._store.lift(name)
+        self._store.look(name, revision)
+
+    def _without_weights(self, name: str) -> dict[str, str]:
+        (found,) = self._store.read([name])
+        per_key = found.limit.per_key if found is not None and found.limit is not None else None
+        return {} if per_key is None else {f"weight:{key}": "" for key in per_key.weights}
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def aget(self, queue: str | None = None, *, job: str | None = None) -> Queue:
+        """Do as ``get``, without holding the event loop."""
+        return await asyncio.to_thread(self.get, queue, job=job)
+
+    async def alist(self) -> Page[Queue]:
+        """Do as ``list``, without holding the event loop."""
+        return await asyncio.to_thread(self.list)
+
+    async def alimit(
+        self,
+        queue: str | None = None,
+        *,
+        job: str | None = None,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+        per_key: PerKey | None = None,
+    ) -> Queue:
+        """Do as ``limit``, without holding the event loop."""
+        return await asyncio.to_thread(
+            self.limit, queue, job=job, concurrency=concurrency, rate=rate, burst=burst, per_key=per_key
+        )
+
+    async def aunlimit(self, queue: str | None = None, *, job: str | None = None) -> None:
+        """Do as ``unlimit``, without holding the event loop."""
+        await asyncio.to_thread(self.unlimit, queue, job=job)
+
+    async def apause(self, queue: str | None = None, *, job: str | None = None) -> Queue:
+        """Do as ``pause``, without holding the event loop."""
+        return await asyncio.to_thread(self.pause, queue, job=job)
+
+    async def aresume(self, queue: str | None = None, *, job: str | None = None) -> None:
+        """Do as ``resume``, without holding the event loop."""
+        await asyncio.to_thread(self.resume, queue, job=job)

@@ -1,0 +1,17 @@
+-- PURPOSE  Sets, changes or pauses a limit, live; its permits and what waits for them stay.
+-- KEYS     limit names
+-- ARGV     now limit *fields
+--          fields: name and value in turn; an empty value takes the field away.
+-- RETURNS  DONE revision
+-- ERRORS   none
+-- TRANSITIONS none
+-- COST     O(fields + log n)
+-- INCLUDE  clock
+local now = clock(A.now)
+redis.call('HSETNX', K.limit, 'created_at', now)
+for at = REST, #ARGV, 2 do
+  if ARGV[at + 1] == '' then redis.call('HDEL', K.limit, ARGV[at]) else redis.call('HSET', K.limit, ARGV[at], ARGV[at + 1]) end
+end
+redis.call('HSET', K.limit, 'review', '')
+redis.call('ZADD', K.names, 'NX', now, A.limit)
+return {'DONE', tostring(redis.call('HINCRBY', K.limit, 'revision', 1))}
