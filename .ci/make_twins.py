@@ -19,7 +19,7 @@ TWINS = {
     ("jobs/service.py", "JobService"): ("get", "state", "list", "count", "ready", "cancel", "retry", "run_now"),
     ("jobs/handle.py", "JobHandle"): ("state", "info", "cancel"),
     ("jobs/context.py", "JobContext"): ("progress",),
-    ("dlq/service.py", "DeadLetterService"): ("list", "get", "count", "replay", "replay_all", "purge"),
+    ("dlq/service.py", "DeadLetterService"): ("list", "groups", "get", "count", "replay", "replay_all", "purge"),
     ("workflows/reading.py", "RunReading"): ("get", "state", "timeline", "inspect", "children", "list", "count"),
     ("workflows/operating.py", "RunOperating"): (
         "cancel",

@@ -175,6 +175,7 @@ class Parts:
         """The verbs of dead letters."""
         return DeadLetterService(
             store=DeadLetterStore(self.store, self.keys, self.settings, self.time),
+            keys=self.keys,
             records=self.records,
             jobs=self.jobs,
             job_store=self.job_store,

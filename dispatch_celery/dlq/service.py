@@ -1,17 +1,17 @@
-"""The verbs of dead letters: list, get, count, replay, replay_all, purge."""
+"""The verbs of dead letters: list, groups, get, count, replay, replay_all, purge."""
 
 from __future__ import annotations
 
 import asyncio
 import builtins
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.filters import DeadLetterFilter
+from dispatch_celery.dlq.listing import DeadLetterListing
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup, DeadLetterKind
 from dispatch_celery.dlq.store import DeadLetterStore
-from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
+from dispatch_celery.errors import DeadLetterNotFound, StateConflict
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.model import JobRef, JobState, NewJob
@@ -20,10 +20,8 @@ from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.service import JobService
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.writing import JobWriter
-from dispatch_celery.scope import Scope
-from dispatch_celery.store.paging import Page, Pager
-from dispatch_celery.store.replies import ask
-from dispatch_celery.store.scripts import Call
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.paging import Page
 from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.work.model import WakeUp
 
@@ -32,77 +30,37 @@ __all__ = ["DeadLetterFilter", "DeadLetterService"]
 _MANY: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterFilter:
-    """What to list; None means any. ``error`` is text looked for in the error and the reason."""
-
-    kind: DeadLetterKind | str | None = None
-    name: str | None = None
-    queue: str | None = None
-    scope: Scope | None = None
-    reason: str | None = None
-    error: str | None = None
-    died_after: datetime | None = None
-    died_before: datetime | None = None
-    replayed: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind is not None:
-            try:
-                object.__setattr__(self, "kind", DeadLetterKind(self.kind))
-            except ValueError:
-                known = ", ".join(DeadLetterKind)
-                raise ConfigurationError(f"kind must be one of {known}, not {self.kind!r}") from None
-        for name in ("died_after", "died_before"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                raise ConfigurationError(f"{name}={moment!r} has no time zone")
-
-    def keeps(self, letter: DeadLetter) -> bool:
-        """Return whether a dead letter is wanted."""
-        wanted: tuple[tuple[Any, Any], ...] = (
-            (self.kind, letter.kind),
-            (self.name, letter.name),
-            (self.queue, letter.queue),
-            (self.reason, letter.reason),
-            (self.replayed, bool(letter.replayed_as)),
-        )
-        if self.scope is not None and not self.scope.covers(letter.job.scope if letter.job else Scope()):
-            return False
-        if any(value is not None and value != found for value, found in wanted):
-            return False
-        if self.error is None:
-            return True
-        failure = letter.failure
-        text = f"{failure.type}: {failure.message}" if failure else letter.reason
-        return self.error.lower() in text.lower()
-
-
 class DeadLetterService:
     """Everything callers may do with dead letters. Safe for threads."""
 
     def __init__(
-        self, *, store: DeadLetterStore, records: JobRecords, jobs: JobService, job_store: JobStore, writer: JobWriter
+        self,
+        *,
+        store: DeadLetterStore,
+        keys: Keys,
+        records: JobRecords,
+        jobs: JobService,
+        job_store: JobStore,
+        writer: JobWriter,
     ) -> None:
         self._store = store
         self._records = records
         self._jobs = jobs
         self._job_store = job_store
         self._writer = writer
-        self._pager = Pager(store.port)
+        self._listing = DeadLetterListing(store, keys)
 
     def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
         """Return one page of dead letters, the latest first. Filters: see ``DeadLetterFilter``."""
-        chosen = DeadLetterFilter(**filters)
-        return self._pager.page(
-            [self._store.index],
-            self._store.read,
-            keep=chosen.keeps,
-            limit=limit,
-            cursor=cursor,
-            until=_ms(chosen.died_before),
-            since=_ms(chosen.died_after),
-        )
+        return self._listing.page(DeadLetterFilter.of(filters), limit=limit, cursor=cursor)
+
+    def groups(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetterGroup]:
+        """Return one page of groups of dead letters that share a fingerprint, that of the latest death first.
+
+        By ``name`` and ``fingerprint`` groups are chosen; other filters choose the dead letters that are counted, and
+        read all of them.
+        """
+        return self._listing.groups(DeadLetterFilter.of(filters), limit=limit, cursor=cursor)
 
     def get(self, id: DeadLetterId | JobId | str) -> DeadLetter:  # noqa: A002 - the word of the whole API
         """Return a dead letter by its own id, or by the id of its job.
@@ -123,18 +81,11 @@ class DeadLetterService:
 
     def count(self, **filters: Any) -> int:
         """Return how many dead letters there are; with filters, how many of them pass."""
-        if not filters:
-            return int(ask(self._store.port, Call.command("ZCARD", self._store.index)))
-        return sum(1 for _ in self._all(**filters))
+        return self._listing.count(DeadLetterFilter.of(filters))
 
     def _all(self, **filters: Any) -> Iterator[DeadLetter]:
-        cursor: str | None = None
-        while True:
-            page = self.list(limit=_MANY, cursor=cursor, **filters)
+        for page in self._listing.all(DeadLetterFilter.of(filters)):
             yield from page
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def replay(self, id: DeadLetterId | JobId | str, *, queue: str | None = None) -> JobHandle[Any]:  # noqa: A002 - as above
         """Run a dead letter's job again as a new job, linked both ways; a second replay returns the first's.
@@ -216,6 +167,10 @@ class DeadLetterService:
         """Do as ``list``, without holding the event loop."""
         return await asyncio.to_thread(self.list, limit=limit, cursor=cursor, **filters)
 
+    async def agroups(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetterGroup]:
+        """Do as ``groups``, without holding the event loop."""
+        return await asyncio.to_thread(self.groups, limit=limit, cursor=cursor, **filters)
+
     async def aget(self, id: DeadLetterId | JobId | str) -> DeadLetter:  # noqa: A002 - the word of the whole API
         """Do as ``get``, without holding the event loop."""
         return await asyncio.to_thread(self.get, id)
@@ -235,7 +190,3 @@ class DeadLetterService:
     async def apurge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - the word of the whole API
         """Do as ``purge``, without holding the event loop."""
         return await asyncio.to_thread(self.purge, id, **filters)
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)

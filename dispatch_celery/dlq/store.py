@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from dispatch_celery.clock import from_ms
 from dispatch_celery.config import Settings
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterOrigin
+from dispatch_celery.dlq.records import DeadLetterRecords, shown
 from dispatch_celery.ids import DeadLetterId, JobId
-from dispatch_celery.jobs.model import Job, NewJob
-from dispatch_celery.jobs.records import JobRecords
+from dispatch_celery.jobs.definition import is_name
+from dispatch_celery.jobs.model import NewJob
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
+from dispatch_celery.store.replies import ask, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.fingerprint import fingerprint_of
 from dispatch_celery.work.records import encode_spec
 from dispatch_celery.work.scripts import MARK_GRACE, Answer
 
-__all__ = ["DeadLetterStore", "shown"]
+__all__ = ["DeadLetterStore", "Tally", "shown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What is counted of one fingerprint; times in ms, ``latest`` the member of the index that died last."""
+
+    count: int
+    first_at: int
+    last_at: int
+    latest: str
+    names: Mapping[str, int]
 
 
 class DeadLetterStore:
@@ -30,7 +42,7 @@ class DeadLetterStore:
         self._keys = keys
         self._settings = settings
         self._time = time
-        self._records = JobRecords(store, keys)
+        self._records = DeadLetterRecords(store, keys)
 
     @property
     def index(self) -> str:
@@ -66,73 +78,60 @@ class DeadLetterStore:
         )
         return Answer(*words(ask(self.port, call))[:2])
 
-    def bury(self, raw: bytes, *, queue: str, reason: str, dead_letter_id: DeadLetterId | None = None) -> DeadLetterId:
-        """Keep a message as a raw dead letter; return its id."""
-        name = dead_letter_id or DeadLetterId.mint()
+    def bury(
+        self,
+        raw: bytes,
+        *,
+        queue: str,
+        reason: str,
+        name: str = "",
+        origin: DeadLetterOrigin = DeadLetterOrigin.MESSAGE,
+        dead_letter_id: DeadLetterId | None = None,
+    ) -> DeadLetterId:
+        """Keep a message as a raw dead letter; return its id. ``name``: of the task it calls, if any."""
+        letter_id = dead_letter_id or DeadLetterId.mint()
+        named = name if is_name(name) else ""
         call = Call.of(
             "dlq/bury",
             {
-                "raw": self._keys.raw(name),
+                "raw": self._keys.raw(letter_id),
                 "dead": self._keys.dead,
+                "letters": self._keys.letters,
+                "groups": self._keys.groups,
                 "expiry": self._keys.expiry,
                 "journal": self._keys.journal,
             },
             {
                 "now": self._time.word,
                 "journal": self._settings.journal,
-                "id": name,
+                "id": letter_id,
+                "name": named,
+                "fingerprint": fingerprint_of(None, name=named, reason=reason),
                 "retain": self._settings.retain_failed,
             },
-            rest=["raw", raw, "queue", queue, "reason", reason],
+            rest=["raw", raw, "queue", queue, "reason", reason, "origin", origin],
         )
         ask(self.port, call)
-        return name
+        return letter_id
+
+    def tallies(self, fingerprints: Sequence[str], *, most: int = 100) -> list[Tally]:
+        """Return what is counted of each fingerprint, with at most so many of its names."""
+        call = Call.of("dlq/groups", {"letters": self._keys.letters}, {"most": most}, rest=list(fingerprints))
+        return [_tally(words(told)) for told in ask(self.port, call)] if fingerprints else []
 
     def read(self, ids: Sequence[str]) -> list[DeadLetter | None]:
         """Return dead letters by the members of the index: job ids, and ids of raw messages."""
-        jobs = [name for name in ids if name.startswith("job_")]
-        found = dict(zip(jobs, self._records.jobs(jobs), strict=True))
-        raws = [name for name in ids if not name.startswith("job_")]
-        replies = ask_all(self.port, [Call.command("HGETALL", self._keys.raw(name)) for name in raws])
-        messages = dict(zip(raws, replies, strict=True))
-        return [_of_job(found[name]) if name in found else _of_message(name, messages[name]) for name in ids]
+        return self._records.read(ids)
 
 
-def _of_job(job: Job | None) -> DeadLetter | None:
-    if job is None or job.state != "failed" or job.finished_at is None:
-        return None
-    return DeadLetter(
-        id=DeadLetterId.of_job(job.id),
-        kind=DeadLetterKind.JOB,
-        reason=job.reason,
-        died_at=job.finished_at,
-        queue=job.queue,
-        name=job.name,
-        job_id=job.id,
-        job=job,
-        failure=job.failure,
-        replayed_as=job.replayed_as,
+def _tally(told: Sequence[str]) -> Tally:
+    count, first, last, *names = told
+    first_at, _, _ = first.partition(" ")
+    last_at, _, latest = last.partition(" ")
+    return Tally(
+        count=int(count),
+        first_at=int(first_at or 0),
+        last_at=int(last_at or 0),
+        latest=latest,
+        names={name: int(many) for name, many in zip(names[::2], names[1::2], strict=True)},
     )
-
-
-def _of_message(name: str, reply: Sequence[bytes]) -> DeadLetter | None:
-    if not reply:
-        return None
-    fields = pairs(reply)
-    return DeadLetter(
-        id=DeadLetterId(name),
-        kind=DeadLetterKind.MESSAGE,
-        reason=text(fields.get("reason")),
-        died_at=from_ms(int(fields["received_at"])),
-        queue=text(fields.get("queue")),
-        raw=fields.get("raw", b""),
-    )
-
-
-def shown(raw: bytes, longest: int = 200) -> str:
-    """Return a raw message for people: text where it is text, base64 where not."""
-    try:
-        words_ = raw.decode()
-    except UnicodeDecodeError:
-        words_ = "base64:" + base64.b64encode(raw).decode()
-    return words_ if len(words_) <= longest else f"{words_[:longest]}..."

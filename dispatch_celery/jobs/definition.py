@@ -19,7 +19,7 @@ from dispatch_celery.jobs.summary import Summary
 from dispatch_celery.retry import Retry
 from dispatch_celery.work.body import refuse_in_body
 
-__all__ = ["BoundJob", "Call", "Enqueuer", "JobDefinition", "named_call"]
+__all__ = ["BoundJob", "Call", "Enqueuer", "JobDefinition", "is_name", "named_call"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -248,10 +248,15 @@ class BoundJob(Generic[P, R_co]):
         return [self._definition._as_call(call, self._options) for call in calls]  # noqa: SLF001 - as above
 
 
+def is_name(name: Any) -> bool:
+    """Whether a job may have this name."""
+    return isinstance(name, str) and 1 <= len(name) <= _LONGEST_NAME and name.isprintable() and " " not in name
+
+
 def _check(fn: Any, name: str, queue: str | None, priority: int, retry: Any) -> None:
     if not inspect.isfunction(fn):
         raise ConfigurationError(f"a job is a function, not {fn!r}: wrap it in a def")
-    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or " " in name:
+    if not is_name(name):
         raise ConfigurationError(
             f"a job's name must be 1 to {_LONGEST_NAME} printable characters without spaces, not {name!r}"
         )

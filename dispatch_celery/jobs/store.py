@@ -15,8 +15,9 @@ from dispatch_celery.errors import DispatchError
 from dispatch_celery.jobs.model import ENDED, Claim, JobState, NewJob
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
+from dispatch_celery.work.fingerprint import fingerprint_of
 from dispatch_celery.work.model import WorkRef
-from dispatch_celery.work.records import encode_spec
+from dispatch_celery.work.records import decode_failure, encode_spec
 from dispatch_celery.work.scripts import Answer
 from dispatch_celery.work.store import WorkStore
 
@@ -174,6 +175,7 @@ class JobStore(WorkStore):
         words_: dict[str, Word] = {
             "error": error,
             "reason": reason,
+            "fingerprint": _fingerprint(ref, error, reason),
             "counter": counter,
             "attempt": attempt,
             "retain": retain,
@@ -216,6 +218,7 @@ class JobStore(WorkStore):
             **self._common(ref),
             "error": error,
             "reason": reason,
+            "fingerprint": _fingerprint(ref, error, reason),
             "retain": self._retain(JobState.FAILED),
         }
         return self._answer(Call.of("jobs/abandon", keys, arguments, more_keys=self._parent_keys(ref)))
@@ -227,6 +230,11 @@ class JobStore(WorkStore):
             JobState.CANCELLED: settings.retain_cancelled,
             JobState.FAILED: settings.retain_failed,
         }[state]
+
+
+def _fingerprint(ref: WorkRef, error: str, reason: str) -> str:
+    """Return what this death is grouped by: the same each time its outcome is sent."""
+    return fingerprint_of(decode_failure(error.encode()), name=ref.name, reason=reason)
 
 
 def _is_plain(job: NewJob) -> bool:

@@ -22,6 +22,8 @@ key, after ``{<namespace>:0}:``         type       holds
 ``timers``                              zset       ids with a due time; also the channel that wakes the leader
 ``expiry``                              zset       ended jobs, by when their record is deleted
 ``dead``                                zset       dead letters, by time of death: job ids, and ``dlq_`` raw messages
+``letters``                             zset       dead letters by fingerprint and by name, without scores
+``groups``                              zset       fingerprints, by the latest death of each
 ``raw:<id>``                            hash       a message that never became a job
 ``key:<digest>``                        string     an idempotency key: job id and payload digest
 ``unknown``                             zset       dead letters that only lack a worker, by time of death
@@ -166,6 +168,16 @@ class Keys:
     def dead(self) -> str:
         """Dead letters."""
         return self._fixed("dead")
+
+    @cached_property
+    def letters(self) -> str:
+        """Dead letters, filed by fingerprint and by name."""
+        return self._fixed("letters")
+
+    @cached_property
+    def groups(self) -> str:
+        """Fingerprints of dead letters."""
+        return self._fixed("groups")
 
     @cached_property
     def unknown(self) -> str:

@@ -19,7 +19,7 @@ from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask, words
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["Page", "Pager", "instant"]
+__all__ = ["Page", "Pager", "Shelf", "instant"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,14 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Shelf:
+    """A part of a set without scores, to be read like a set of its own: ``<prefix> <13 digits of ms> <member>``."""
+
+    key: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Position:
     """A place in the order: by score, then by member, both descending."""
 
@@ -76,7 +84,7 @@ class Pager:
 
     def page(
         self,
-        sets: Sequence[str],
+        sets: Sequence[str | Shelf],
         read: Callable[[list[str]], list[T | None]],
         *,
         keep: Callable[[T], bool],
@@ -84,13 +92,23 @@ class Pager:
         cursor: str | None = None,
         until: int | None = None,
         since: int | None = None,
+        budget: int = _BUDGET,
     ) -> Page[T]:
-        """Return up to ``limit`` records of ``sets`` that ``keep`` keeps, newest first, between two times."""
+        """Return up to ``limit`` records of ``sets`` that ``keep`` keeps, newest first, between two times.
+
+        ``budget``: how many members the page may look at.
+        """
         if not 1 <= limit <= 1_000:
             raise ConfigurationError(f"limit must be from 1 to 1,000, not {limit}")
         after = _Position.parse(cursor) if cursor else None
         merged = heapq.merge(
-            *(self._members(key, after, until, since) for key in sets), key=lambda at: (-at.score, _reversed(at.member))
+            *(
+                self._shelved(one, after, until, since)
+                if isinstance(one, Shelf)
+                else self._members(one, after, until, since)
+                for one in sets
+            ),
+            key=lambda at: (-at.score, _reversed(at.member)),
         )
         kept: list[T] = []
         last: _Position | None = None
@@ -103,7 +121,7 @@ class Pager:
                     kept.append(record)
                     if len(kept) == limit:
                         return Page(tuple(kept), str(last))
-            if looked >= _BUDGET:
+            if looked >= budget:
                 return Page(tuple(kept), str(last))
         return Page(tuple(kept))
 
@@ -124,6 +142,24 @@ class Pager:
             if len(flat) < 2 * _CHUNK:
                 return
             offset += _CHUNK
+
+    def _shelved(
+        self, shelf: Shelf, after: _Position | None, until: int | None, since: int | None
+    ) -> Iterator[_Position]:
+        """Yield the members of one shelf, newest first, from behind a position on."""
+        low = f"[{shelf.prefix} " if since is None else f"[{shelf.prefix} {since:013d}"
+        high = f"({shelf.prefix}!" if until is None else f"({shelf.prefix} {until + 1:013d}"
+        if after is not None and (until is None or after.score <= until):
+            high = f"({shelf.prefix} {after.score:013.0f} {after.member}"
+        while True:
+            call = Call.command("ZREVRANGEBYLEX", shelf.key, high, low, "LIMIT", 0, _CHUNK)
+            found = words(ask(self._store, call))
+            for entry in found:
+                _, died, member = entry.rsplit(" ", 2)
+                yield _Position(float(died), member)
+            if len(found) < _CHUNK:
+                return
+            high = f"({found[-1]}"
 
 
 def instant(name: str, moment: datetime | None) -> int | None:

@@ -70,6 +70,8 @@ class WorkScripts:
             "timers": keys.timers,
             "expiry": keys.expiry,
             "dead": keys.dead,
+            "letters": keys.letters,
+            "groups": keys.groups,
             "unknown": keys.unknown,
             "leader": keys.leader,
             "limits": keys.limits,

@@ -82,5 +82,12 @@ class WorkStore(WorkScripts):
 
     def unbury(self, dead_letter_id: str) -> bool:
         """Delete a raw dead letter; return whether there was one."""
-        keys = {"raw": self._keys.raw(dead_letter_id), "dead": self._keys.dead, "expiry": self._keys.expiry}
-        return self._answer(Call.of("dlq/unbury", keys, {"id": dead_letter_id})).verdict == "DONE"
+        keys = self._keys
+        named = {
+            "raw": keys.raw(dead_letter_id),
+            "dead": keys.dead,
+            "letters": keys.letters,
+            "groups": keys.groups,
+            "expiry": keys.expiry,
+        }
+        return self._answer(Call.of("dlq/unbury", named, {"id": dead_letter_id})).verdict == "DONE"

@@ -35,7 +35,8 @@ ONE_KEY = frozenset(
             "SISMEMBER",
         ),
         *("HGET", "HSET", "HSETNX", "HMGET", "HGETALL", "HDEL", "HLEN", "HINCRBY", "HSCAN"),
-        *("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZRANGEBYLEX"),
+        *("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE"),
+        *("ZRANGEBYLEX", "ZREVRANGEBYLEX", "ZLEXCOUNT"),
     }
 )
 ALL_KEYS = frozenset({"DEL", "EXISTS", "UNLINK", "RENAME", "COPY"})

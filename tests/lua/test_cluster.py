@@ -11,7 +11,7 @@ from dispatch_celery.cluster.model import WorkerState
 from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.errors import LeadershipLost
 from dispatch_celery.ids import WorkerId
-from tests.lua.world import START, World, nobody
+from tests.lua.world import ERROR, START, World, nobody
 
 # -- register
 
@@ -61,7 +61,7 @@ def test_a_renewal_tells_what_is_due(world: World) -> None:
     world.at("scheduled")
     ready = world.at("pending")
     world.at("completed")
-    world.jobs.abandon(world.at("pending"), error="{}", reason="unknown")
+    world.jobs.abandon(world.at("pending"), error=ERROR, reason="unknown")
     held = world.claim(world.enqueue(), worker)
     pulse = world.renew(worker)
 

@@ -124,6 +124,12 @@ def _replay(world: World) -> Act:
     return lambda: world.letters.replay(dead.id, new).verdict
 
 
+def _groups(world: World) -> Act:
+    world.at("failed")
+    marks = list(world.dump().ordered["groups"])
+    return lambda: world.letters.tallies(marks)[0].count
+
+
 def _register(world: World) -> Act:
     worker = WorkerId.mint()
     return lambda: world.cluster.register(worker, {"pid": 1}, {"mail": "{}"})
@@ -250,6 +256,7 @@ CASES: list[Case[World]] = [
     Case("dlq/bury", _bury, True, True),
     Case("dlq/unbury", _unbury, True, False),
     Case("dlq/replay", _replay, "CREATED", "EXISTING"),
+    Case("dlq/groups", _groups, 1, 1),
     Case("cluster/register", _register, START, START),
     Case("cluster/renew", _renew, "1.n", "1.n"),
     Case("cluster/depart", _depart, True, True),

@@ -108,7 +108,25 @@ def check_state(state: Dump, *, max_attempts: int, max_crashes: int) -> list[str
                 f"6: {job_id} is {record['state']} and {'in' if record['state'] != 'failed' else 'not in'} the dead"
             )
     wrong += _check_strays(state)
+    wrong += _check_files(state)
     return wrong
+
+
+def _check_files(state: Dump) -> list[str]:
+    """Every dead letter with a fingerprint is filed under it and under its name, and nothing else is."""
+    filed: dict[str, float] = {}
+    latest: dict[str, float] = {}
+    for member in state.ordered.get("dead", {}):
+        fields = state.jobs.get(member) or state.hashes.get(f"raw:{member}", {})
+        if "fingerprint" not in fields:
+            continue
+        died = float(fields.get("finished_at") or fields["received_at"])
+        name, mark = fields["name"], fields["fingerprint"]
+        filed |= {f"f {mark} {name} {died:013.0f} {member}": 0, f"n {name} {died:013.0f} {member}": 0}
+        latest[mark] = max(died, latest.get(mark, 0))
+    wrong = [] if filed == state.ordered.get("letters", {}) else [f"6: filed are {state.ordered.get('letters')}"]
+    groups = state.ordered.get("groups", {})
+    return wrong + ([] if latest == groups else [f"6: the groups are {groups} instead of {latest}"])
 
 
 def _check_indexes(state: Dump, job_id: str, record: dict[str, str]) -> list[str]:

@@ -15,7 +15,8 @@ from tests.support.model_job import COUNTERS, ModelJob
 Facts = dict[tuple[str, str], object]
 _NUMBERS = ("created_at", "wake", "token_number", "due_at", "finished_at", "expires_at", *COUNTERS)
 _WORDS = ("state", "lane", "name", "token", "holder", "closed", "replayed_as")
-_APART = ("lanes", "known", "catalogue", "leader")
+_APART = ("lanes", "known", "catalogue", "leader", "letters", "groups")
+"""What says nothing of a job, and what ``check_state`` compares with the records themselves."""
 
 
 def expected(model: Model) -> Facts:

@@ -21,11 +21,12 @@ def test_a_script_is_its_prelude_fragments_and_body() -> None:
 
 def test_a_call_puts_names_in_their_places() -> None:
     """Keys first, then arguments, then the rest; extra names are ignored, missing ones are an error."""
-    names = {"raw": "r", "dead": "d", "expiry": "e", "journal": "j", "more": "x"}
-    call = Call.of("dlq/bury", names, {"now": 1, "journal": 0, "id": "i", "retain": 5}, rest=["raw", b"\xff"])
+    names = {"raw": "r", "dead": "d", "letters": "l", "groups": "g", "expiry": "e", "journal": "j", "more": "x"}
+    told = {"now": 1, "journal": 0, "id": "i", "name": "n", "fingerprint": "f", "retain": 5}
+    call = Call.of("dlq/bury", names, told, rest=["raw", b"\xff"])
 
-    assert call.words == ("r", "d", "e", "j", 1, 0, "i", 5, "raw", b"\xff")
-    assert (call.key_count, call.label) == (4, "dlq/bury")
+    assert call.words == ("r", "d", "l", "g", "e", "j", 1, 0, "i", "n", "f", 5, "raw", b"\xff")
+    assert (call.key_count, call.label) == (6, "dlq/bury")
     with pytest.raises(KeyError):
         Call.of("dlq/bury", {"raw": "r"}, {})
 

@@ -1,0 +1,78 @@
+"""What tells one cause of failure from another: a short digest that is the same each time the same thing goes wrong.
+
+The rule, which is documented for users and changes only with a new first word in ``_RULE``:
+
+1. *With a traceback*: the error's class, the user's own frames in order (file name and function, each once; the last
+   25), and the source line of the innermost of them. Line numbers, folders and the message are left out, so a deploy
+   that moves code, and an order number in a message, start no new group.
+2. *Without one* (a crash, an unknown name, a payload that does not fit, a message nobody could read): the reason, the
+   error's class, the name, and the message as ``settled`` leaves it.
+
+A frame is the user's own unless it lies in this package, in the standard library or among installed packages.
+"""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from hashlib import sha256
+from pathlib import Path, PureWindowsPath
+from typing import Final
+
+from dispatch_celery.work.model import Failure
+
+__all__ = ["fingerprint_of", "settled"]
+
+_RULE: Final = "1"
+_LENGTH: Final = 16
+_FRAMES: Final = 25
+_LONGEST: Final = 300
+_FRAME: Final = re.compile(r'^ {2}File "([^"]+)", line \d+, in (.+)$')
+_FOREIGN: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]|^<frozen |^<__array_function__")
+_OURS: Final = tuple(f"{folder}/" for folder in (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib")))
+_VARYING: Final = (
+    (re.compile(r"(?i)\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"), "<id>"),
+    (re.compile(r"\b[a-z]{2,12}_[0-9a-hjkmnp-tv-z]{26}\b"), "<id>"),
+    (re.compile(r"(?i)\b0x[0-9a-f]+\b"), "<address>"),
+    (re.compile(r"(?i)\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"), "<id>"),
+    (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def fingerprint_of(failure: Failure | None, *, name: str, reason: str) -> str:
+    """Return the fingerprint of a dead letter: 16 hexadecimal characters."""
+    kind = failure.type if failure else ""
+    frames, line = _own_frames(failure.traceback) if failure else ((), "")
+    if frames:
+        parts = [kind, *frames, line]
+    else:
+        parts = [settled(reason), kind, name, settled(failure.message) if failure else ""]
+    return sha256("\0".join((_RULE, *parts)).encode("utf-8", "backslashreplace")).hexdigest()[:_LENGTH]
+
+
+def settled(message: str) -> str:
+    """Return a message without what differs from one time to the next: ids, addresses, numbers, white space."""
+    words = message[: 4 * _LONGEST]
+    for pattern, instead in _VARYING:
+        words = pattern.sub(instead, words)
+    return words.strip()[:_LONGEST]
+
+
+def _own_frames(traceback: str) -> tuple[tuple[str, ...], str]:
+    """Return the user's frames, each once, and the source line of the innermost."""
+    lines = traceback.splitlines()
+    frames: dict[str, None] = {}
+    innermost = ""
+    for position, line in enumerate(lines):
+        found = _FRAME.match(line)
+        if found is None or _is_foreign(found[1]):
+            continue
+        frames[f"{PureWindowsPath(found[1]).name}:{found[2]}"] = None
+        below = lines[position + 1] if position + 1 < len(lines) else ""
+        innermost = below.strip() if below.startswith("    ") else ""
+    return tuple(list(frames)[-_FRAMES:]), innermost
+
+
+def _is_foreign(path: str) -> bool:
+    return bool(_FOREIGN.search(path)) or path.startswith(_OURS)
