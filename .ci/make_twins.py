@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "dispatch_celery"
+WIDTH = 120
 MARK = "    # -- the same on an event loop, written by .ci/make_twins.py\n"
 TWINS = {
     ("app.py", "Dispatch"): ("enqueue", "enqueue_many", "ping", "stats", "doctor", "close"),
@@ -20,6 +21,7 @@ TWINS = {
     ("jobs/handle.py", "JobHandle"): ("state", "info", "cancel"),
     ("jobs/context.py", "JobContext"): ("progress",),
     ("dlq/service.py", "DeadLetterService"): ("list", "groups", "get", "count", "replay", "replay_all", "purge"),
+    ("dlq/selection.py", "DeadLetterSelection"): ("count", "preview", "replay", "purge"),
     ("workflows/reading.py", "RunReading"): ("get", "state", "timeline", "inspect", "children", "list", "count"),
     ("workflows/operating.py", "RunOperating"): (
         "cancel",
@@ -50,8 +52,13 @@ def twin(verb: ast.FunctionDef) -> str:
     returned = ast.unparse(verb.returns) if verb.returns else "None"
     give = "" if returned == "None" else "return "
     shadows = "  # noqa: A002 - the word of the whole API" if any(name.arg == "id" for name in arguments.args) else ""
+    head = f"    async def a{verb.name}({ast.unparse(arguments)}) -> {returned}:"
+    if shadows and len(head) > WIDTH:  # the reason belongs to the line of the parameter
+        first, second, rest = ast.unparse(arguments).split(", ", 2)
+        parameters = f"        {first},\n        {second},{shadows}\n        {rest},\n"
+        head, shadows = f"    async def a{verb.name}(\n{parameters}    ) -> {returned}:", ""
     return (
-        f"    async def a{verb.name}({ast.unparse(arguments)}) -> {returned}:{shadows}\n"
+        f"{head}{shadows}\n"
         f'        """Do as ``{verb.name}``, without holding the event loop."""\n'
         f"        {give}await asyncio.to_thread({', '.join([f'self.{verb.name}', *passed])})\n"
     )

@@ -4,8 +4,16 @@ from dispatch_celery.app import Dispatch
 from dispatch_celery.clock import Duration
 from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.config import Settings
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.model import (
+    DeadLetter,
+    DeadLetterGroup,
+    DeadLetterKind,
+    DeadLetterNote,
+    DeadLetterOrigin,
+)
+from dispatch_celery.dlq.selection import BulkPreview, BulkProgress, DeadLetterSelection
 from dispatch_celery.errors import (
+    AlreadyReplayed,
     ConfigurationError,
     CronNotFound,
     DeadLetterNotFound,
@@ -70,9 +78,11 @@ from dispatch_celery.workflows.step_definition import BoundStep, StepDefinition
 from dispatch_celery.workflows.steps import StepContext, current_step
 
 __all__ = [
-    "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "Call", "Cancel", "CodeCheck",
-    "CodeReport", "CodeVerdict", "ConfigurationError", "Constant", "CronId", "CronNotFound", "DeadLetter",
-    "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "Dispatch", "DispatchError", "Duration", "Event",
+    "AlreadyReplayed", "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "BulkPreview",
+    "BulkProgress", "Call", "Cancel", "CodeCheck", "CodeReport", "CodeVerdict", "ConfigurationError", "Constant",
+    "CronId", "CronNotFound", "DeadLetter", "DeadLetterGroup", "DeadLetterId", "DeadLetterKind",
+    "DeadLetterNotFound", "DeadLetterNote", "DeadLetterOrigin", "DeadLetterSelection",
+    "Dispatch", "DispatchError", "Duration", "Event",
     "EventId", "EventNotFound", "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced",
     "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator",
     "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState",

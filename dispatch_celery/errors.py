@@ -20,6 +20,7 @@
     |   +-- PromiseNotFound            a durable call that a run has not recorded
     |   +-- WorkerNotFound
     +-- StateConflict                  the verb does not fit the state the record is in
+    |   +-- AlreadyReplayed            a dead letter was replayed before, and otherwise than is asked for now
     |   +-- JobAlreadyComplete
     |   +-- JobNotCancellable
     +-- OutcomeError                   what a waiting caller is told
@@ -54,6 +55,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AlreadyReplayed",
     "ConfigurationError",
     "CronNotFound",
     "DeadLetterNotFound",
@@ -209,6 +211,16 @@ class StateConflict(DispatchError):
     """The verb does not fit the state the record is in; nothing was changed."""
 
     code = "state_conflict"
+
+
+class AlreadyReplayed(StateConflict):
+    """The dead letter was replayed before, with other arguments or into another queue: look at that job first."""
+
+    code = "already_replayed"
+
+    def __init__(self, message: str, *, replayed_as: str) -> None:
+        super().__init__(message)
+        self.replayed_as = replayed_as
 
 
 class JobAlreadyComplete(StateConflict):

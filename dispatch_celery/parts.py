@@ -10,6 +10,9 @@ from dispatch_celery.cluster.service import WorkerService
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.codec import Codec
 from dispatch_celery.config import Settings, load_settings
+from dispatch_celery.dlq.listing import DeadLetterListing
+from dispatch_celery.dlq.purging import Purges
+from dispatch_celery.dlq.replaying import Replays
 from dispatch_celery.dlq.service import DeadLetterService
 from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.events.service import EventService
@@ -173,13 +176,13 @@ class Parts:
     @cached_property
     def dlq(self) -> DeadLetterService:
         """The verbs of dead letters."""
+        store = DeadLetterStore(self.store, self.keys, self.settings, self.time)
         return DeadLetterService(
-            store=DeadLetterStore(self.store, self.keys, self.settings, self.time),
-            keys=self.keys,
-            records=self.records,
+            store=store,
             jobs=self.jobs,
-            job_store=self.job_store,
-            writer=self.writer,
+            listing=DeadLetterListing(store, self.keys),
+            replays=Replays(store, self.records, self.jobs, self.writer, self.observer, self.registry.declared),
+            purges=Purges(self.records, self.job_store),
         )
 
     @cached_property

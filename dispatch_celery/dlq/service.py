@@ -1,31 +1,28 @@
-"""The verbs of dead letters: list, groups, get, count, replay, replay_all, purge."""
+"""The verbs of dead letters: list, groups, get, count, select, replay, replay_all, purge."""
 
 from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dispatch_celery.dlq.filters import DeadLetterFilter
 from dispatch_celery.dlq.listing import DeadLetterListing
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup, DeadLetterKind
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup
+from dispatch_celery.dlq.purging import Purges
+from dispatch_celery.dlq.replaying import Replays, Request
+from dispatch_celery.dlq.selection import BulkProgress, DeadLetterSelection
 from dispatch_celery.dlq.store import DeadLetterStore
-from dispatch_celery.errors import DeadLetterNotFound, StateConflict
+from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.handle import JobHandle
-from dispatch_celery.jobs.model import JobRef, JobState, NewJob
 from dispatch_celery.jobs.options import check_queue
-from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.service import JobService
-from dispatch_celery.jobs.store import JobStore
-from dispatch_celery.jobs.writing import JobWriter
-from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.paging import Page
 from dispatch_celery.work.body import refuse_in_body
-from dispatch_celery.work.model import WakeUp
 
-__all__ = ["DeadLetterFilter", "DeadLetterService"]
+__all__ = ["DeadLetterService"]
 
 _MANY: Final = 1_000
 
@@ -34,21 +31,13 @@ class DeadLetterService:
     """Everything callers may do with dead letters. Safe for threads."""
 
     def __init__(
-        self,
-        *,
-        store: DeadLetterStore,
-        keys: Keys,
-        records: JobRecords,
-        jobs: JobService,
-        job_store: JobStore,
-        writer: JobWriter,
+        self, *, store: DeadLetterStore, jobs: JobService, listing: DeadLetterListing, replays: Replays, purges: Purges
     ) -> None:
         self._store = store
-        self._records = records
         self._jobs = jobs
-        self._job_store = job_store
-        self._writer = writer
-        self._listing = DeadLetterListing(store, keys)
+        self._listing = listing
+        self._replays = replays
+        self._purges = purges
 
     def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
         """Return one page of dead letters, the latest first. Filters: see ``DeadLetterFilter``."""
@@ -83,61 +72,57 @@ class DeadLetterService:
         """Return how many dead letters there are; with filters, how many of them pass."""
         return self._listing.count(DeadLetterFilter.of(filters))
 
-    def _all(self, **filters: Any) -> Iterator[DeadLetter]:
-        for page in self._listing.all(DeadLetterFilter.of(filters)):
-            yield from page
+    def select(self, **filters: Any) -> DeadLetterSelection:
+        """Return the dead letters that pass, to preview, replay or purge all of them. Nothing is read yet."""
+        chosen = DeadLetterFilter.of(filters)
+        return DeadLetterSelection(chosen, listing=self._listing, replays=self._replays, purges=self._purges)
 
-    def replay(self, id: DeadLetterId | JobId | str, *, queue: str | None = None) -> JobHandle[Any]:  # noqa: A002 - as above
+    def replay(
+        self,
+        id: DeadLetterId | JobId | str,  # noqa: A002 - as above
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        force: bool = False,
+    ) -> JobHandle[Any]:
         """Run a dead letter's job again as a new job, linked both ways; a second replay returns the first's.
 
-        If the job was retried meanwhile (``jobs.retry``), that job is returned.
+        ``arguments``: all of the new job's, by name, instead of the dead one's; checked against the declaration where
+        this process has it, else by the worker. ``force``: also if no live worker has known the name; the new job
+        waits for one. If the job was retried meanwhile (``jobs.retry``), that job is returned.
 
         Raises:
+            AlreadyReplayed: it was, and not with these edits; the error names the job.
             DeadLetterNotFound: there is none.
+            PayloadError: the arguments do not fit.
             StateConflict: it is a raw message, which has no job to replay.
+            UnknownJob: neither a live worker nor this process knows the job's name.
         """
         refuse_in_body("dispatch.dlq.replay()")
         if queue is not None:
             check_queue(queue)
         job_id = JobId.parse(id) if id.startswith("job_") else DeadLetterId.parse(id).job_id
-        (stored,) = self._records.stored([job_id])
-        if stored is None:
+        found = self._replays.one(job_id, Request(arguments=arguments, queue=queue, force=force))
+        if found is None:
             letter = self.get(id)
             raise StateConflict(f"{letter.id} is a raw message ({letter.reason}): there is no job to replay")
-        if stored.state != JobState.FAILED and not stored.replayed_as:
-            return self._jobs.handle(job_id)
-        payload = self._records.raw(job_id).get("payload", b"{}")
-        spec = {
-            key: value for key, value in stored.spec.items() if key not in ("idempotency_key", "celery_id", "canvas")
-        }
-        spec["replay_of"] = str(job_id)
-        old = stored.ref
-        ref = JobRef(
-            id=JobId.mint(partition=old.id.partition_number),
-            name=old.name,
-            queue=queue or old.queue,
-            priority=old.priority,
-            scope=old.scope,
-        )
-        new = NewJob(ref=ref, spec=spec, payload=payload)
-        answer = self._store.replay(job_id, new)
-        if answer.verdict == "EXISTING":
-            return self._jobs.handle(answer.detail)
-        if answer.verdict == "STATE":
-            return self._jobs.handle(job_id)
-        self._writer.publish([WakeUp(ref=ref, wake="1", spec=spec)])
-        return self._jobs.handle(ref.id)
+        return self._jobs.handle(found)
 
-    def replay_all(self, *, limit: int = _MANY, **filters: Any) -> builtins.list[JobHandle[Any]]:
-        """Replay the jobs among the dead letters that pass, at most ``limit``, and were not replayed yet."""
+    def replay_all(
+        self,
+        *,
+        limit: int = _MANY,
+        rate: str | None = None,
+        on_progress: Callable[[BulkProgress], object] | None = None,
+        **filters: Any,
+    ) -> builtins.list[JobHandle[Any]]:
+        """Replay the jobs among the dead letters that pass, at most ``limit``, and were not replayed yet.
+
+        Do as ``select(...).replay()``, which also says what was refused; return the jobs.
+        """
         refuse_in_body("dispatch.dlq.replay_all()")
-        filters = {"kind": DeadLetterKind.JOB, "replayed": False, **filters}
-        handles = []
-        for letter in self._all(**filters):
-            handles.append(self.replay(letter.id))
-            if len(handles) >= limit:
-                break
-        return handles
+        jobs = self.select(**filters).replayed(limit=limit, rate=rate, on_progress=on_progress)
+        return [self._jobs.handle(job_id) for job_id in jobs]
 
     def purge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - as above
         """Delete one dead letter with its record, or all that pass; return how many.
@@ -146,16 +131,11 @@ class DeadLetterService:
             DeadLetterNotFound: there is none with this id.
         """
         refuse_in_body("dispatch.dlq.purge()")
-        letters = [self.get(id)] if id is not None else self._all(**filters)
-        return sum(self._purge(letter) for letter in letters)
-
-    def _purge(self, letter: DeadLetter) -> int:
-        if letter.job_id is None:
-            return int(self._job_store.unbury(letter.id))
-        (stored,) = self._records.stored([letter.job_id])
-        if stored is None or stored.state != JobState.FAILED:
-            return 0
-        return int(self._job_store.delete(stored.ref, stored.state, force=True).verdict == "DONE")
+        if id is None:
+            return self.select(**filters).purge().changed
+        if filters:
+            raise ConfigurationError("purge takes the id of one dead letter, or filters, not both")
+        return self._purges.batch([self.get(id)])
 
     def bury(self, raw: bytes, *, queue: str, reason: str) -> DeadLetterId:
         """Keep a message that never became a job; for the worker's guards."""
@@ -179,13 +159,27 @@ class DeadLetterService:
         """Do as ``count``, without holding the event loop."""
         return await asyncio.to_thread(self.count, **filters)
 
-    async def areplay(self, id: DeadLetterId | JobId | str, *, queue: str | None = None) -> JobHandle[Any]:  # noqa: A002 - the word of the whole API
+    async def areplay(
+        self,
+        id: DeadLetterId | JobId | str,  # noqa: A002 - the word of the whole API
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        force: bool = False,
+    ) -> JobHandle[Any]:
         """Do as ``replay``, without holding the event loop."""
-        return await asyncio.to_thread(self.replay, id, queue=queue)
+        return await asyncio.to_thread(self.replay, id, arguments=arguments, queue=queue, force=force)
 
-    async def areplay_all(self, *, limit: int = _MANY, **filters: Any) -> builtins.list[JobHandle[Any]]:
+    async def areplay_all(
+        self,
+        *,
+        limit: int = _MANY,
+        rate: str | None = None,
+        on_progress: Callable[[BulkProgress], object] | None = None,
+        **filters: Any,
+    ) -> builtins.list[JobHandle[Any]]:
         """Do as ``replay_all``, without holding the event loop."""
-        return await asyncio.to_thread(self.replay_all, limit=limit, **filters)
+        return await asyncio.to_thread(self.replay_all, limit=limit, rate=rate, on_progress=on_progress, **filters)
 
     async def apurge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - the word of the whole API
         """Do as ``purge``, without holding the event loop."""

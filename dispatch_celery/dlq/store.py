@@ -10,17 +10,17 @@ from dispatch_celery.dlq.model import DeadLetter, DeadLetterOrigin
 from dispatch_celery.dlq.records import DeadLetterRecords, shown
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.definition import is_name
-from dispatch_celery.jobs.model import NewJob
+from dispatch_celery.jobs.model import JobState, NewJob
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, words
+from dispatch_celery.store.replies import ask, ask_all, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
 from dispatch_celery.work.fingerprint import fingerprint_of
 from dispatch_celery.work.records import encode_spec
-from dispatch_celery.work.scripts import MARK_GRACE, Answer
+from dispatch_celery.work.scripts import MARK_GRACE
 
-__all__ = ["DeadLetterStore", "Tally", "shown"]
+__all__ = ["DeadLetterStore", "Replayed", "Tally", "shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,15 @@ class Tally:
     last_at: int
     latest: str
     names: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of a replay: ``CREATED``, ``EXISTING`` (with the first one's id and edits), or ``STATE``."""
+
+    verdict: str
+    detail: str = ""
+    edits: str = ""
 
 
 class DeadLetterStore:
@@ -49,21 +58,32 @@ class DeadLetterStore:
         """The set of all dead letters, by time of death."""
         return self._keys.dead
 
-    def replay(self, dead: JobId, job: NewJob) -> Answer:
-        """Make a new job out of a dead letter, once."""
+    def replay(self, dead: JobId, job: NewJob, *, edits: str = "") -> Replayed:
+        """Make a new job out of a dead letter, once. ``edits``: a digest of what differs from the dead job."""
+        (answer,) = self.replay_many([(dead, job, edits)])
+        return answer
+
+    def replay_many(self, jobs: Sequence[tuple[JobId, NewJob, str]]) -> list[Replayed]:
+        """Make new jobs out of dead letters in one trip, each once."""
+        replies = ask_all(self.port, [self._replaying(dead, job, edits) for dead, job, edits in jobs])
+        return [Replayed(*words(reply)) for reply in replies]
+
+    def _replaying(self, dead: JobId, job: NewJob, edits: str) -> Call:
         keys, ref = self._keys, job.ref
+        state = JobState.PENDING if job.delay is None else JobState.SCHEDULED
         rest: list[Word] = ["name", ref.name, "spec", encode_spec(job.spec), "payload", job.payload]
-        call = Call.of(
+        return Call.of(
             "dlq/replay",
             {
                 "dead_record": keys.record(dead),
                 "record": keys.record(ref.id),
-                "to_state": keys.state("pending"),
-                "to_name": keys.name("pending", ref.name),
+                "to_state": keys.state(state),
+                "to_name": keys.name(state, ref.name),
                 "scope": keys.scope(ref.scope),
                 "lane": keys.lane(ref.lane),
                 "lanes": keys.lanes,
                 "marks": keys.marks,
+                "timers": keys.timers,
                 "journal": keys.journal,
             },
             {
@@ -73,10 +93,23 @@ class DeadLetterStore:
                 "lane": ref.lane,
                 "scoped": "1" if ref.scope else "",
                 "grace": MARK_GRACE,
+                "delay": "" if job.delay is None else job.delay,
+                "edits": edits,
             },
             rest=rest,
         )
-        return Answer(*words(ask(self.port, call))[:2])
+
+    def payloads(self, dead: Sequence[JobId]) -> list[bytes]:
+        """Return the arguments of dead jobs, as JSON."""
+        replies = ask_all(self.port, [Call.command("HGET", self._keys.record(one), "payload") for one in dead])
+        return [reply or b"{}" for reply in replies]
+
+    def known(self, dead: Sequence[tuple[str, str]]) -> list[bool]:
+        """Return of dead jobs, by id and name, whether a worker has known the name; of those that lacked one, since."""
+        asked = [Call.command("ZSCORE", self._keys.known, name) for _, name in dead]
+        asked += [Call.command("ZSCORE", self._keys.unknown, job_id) for job_id, _ in dead]
+        scores = [float(reply or 0) for reply in ask_all(self.port, asked)]
+        return [last > died for last, died in zip(scores[: len(dead)], scores[len(dead) :], strict=True)]
 
     def bury(
         self,

@@ -91,9 +91,19 @@ class JobStore(WorkStore):
 
     def delete(self, ref: WorkRef, expected: str, *, term: str = "", force: bool = False) -> Answer:
         """Delete an ended job's record and all that names it."""
-        keys = self._move_keys(ref, expected, expected)
-        arguments = {**self._common(ref), "expected": expected, "term": term, "force": "1" if force else ""}
-        return self._answer(Call.of("jobs/delete", keys, arguments))
+        (answer,) = self.delete_many([ref], expected, term=term, force=force)
+        return answer
+
+    def delete_many(
+        self, refs: Sequence[WorkRef], expected: str, *, term: str = "", force: bool = False
+    ) -> list[Answer]:
+        """Delete ended jobs in one trip, each if it is in the state the caller saw."""
+        told: dict[str, Word] = {"expected": expected, "term": term, "force": "1" if force else ""}
+        calls = [
+            Call.of("jobs/delete", self._move_keys(ref, expected, expected), {**self._common(ref), **told})
+            for ref in refs
+        ]
+        return [Answer(*words(reply)[:2]) for reply in ask_all(self.port, calls)]
 
     # -- workers
 

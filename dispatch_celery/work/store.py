@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dispatch_celery.store.replies import ask, words
+from dispatch_celery.store.replies import ask, ask_all, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import PENDING, WorkRef
 from dispatch_celery.work.scripts import Answer, WorkScripts
@@ -82,12 +82,12 @@ class WorkStore(WorkScripts):
 
     def unbury(self, dead_letter_id: str) -> bool:
         """Delete a raw dead letter; return whether there was one."""
+        (was,) = self.unbury_many([dead_letter_id])
+        return was
+
+    def unbury_many(self, ids: Sequence[str]) -> list[bool]:
+        """Delete raw dead letters in one trip; return of each whether there was one."""
         keys = self._keys
-        named = {
-            "raw": keys.raw(dead_letter_id),
-            "dead": keys.dead,
-            "letters": keys.letters,
-            "groups": keys.groups,
-            "expiry": keys.expiry,
-        }
-        return self._answer(Call.of("dlq/unbury", named, {"id": dead_letter_id})).verdict == "DONE"
+        named = {"dead": keys.dead, "letters": keys.letters, "groups": keys.groups, "expiry": keys.expiry}
+        calls = [Call.of("dlq/unbury", {**named, "raw": keys.raw(one)}, {"id": one}) for one in ids]
+        return [words(reply)[0] == "DONE" for reply in ask_all(self.port, calls)]

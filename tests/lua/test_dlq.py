@@ -113,3 +113,23 @@ def test_dead_letters_of_both_kinds_are_read_in_order(world: World) -> None:
     assert [letter and letter.kind for letter in found] == ["message", "job", None, None, None]
     assert found[1] is not None
     assert (found[1].id, found[1].job_id) == (DeadLetterId.of_job(dead.id), dead.id)
+
+
+def test_a_replay_for_later_has_a_timer_and_no_message(world: World) -> None:
+    """It is scheduled, and becomes ready when it is due."""
+    dead, new = world.at("failed"), world.job(delay=5_000)
+
+    assert world.letters.replay(dead.id, new).verdict == "CREATED"
+    assert world.dump().ordered["timers"] == {new.ref.id: world.now + 5_000}
+    assert world.dump().jobs[new.ref.id]["state"] == "scheduled"
+    assert world.problems() == []
+
+
+def test_the_edits_of_the_first_replay_are_told_to_the_second(world: World) -> None:
+    """So a caller knows whether the job there is, is what it asked for."""
+    dead, first = world.at("failed"), world.job()
+    world.letters.replay(dead.id, first, edits="digest")
+
+    answer = world.letters.replay(dead.id, world.job(), edits="other")
+
+    assert (answer.verdict, answer.detail, answer.edits) == ("EXISTING", first.ref.id, "digest")

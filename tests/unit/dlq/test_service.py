@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from dispatch_celery.dlq.filters import DeadLetterFilter
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
-from dispatch_celery.dlq.service import DeadLetterFilter
 from dispatch_celery.dlq.store import shown
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.ids import DeadLetterId

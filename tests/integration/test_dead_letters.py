@@ -1,0 +1,242 @@
+"""The dead-letter service: replays with edits, bulk work in batches, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dispatch_celery import (
+    AlreadyReplayed,
+    BulkProgress,
+    ConfigurationError,
+    DeadLetterNotFound,
+    DispatchError,
+    JobId,
+    JobNotCancellable,
+    JobState,
+    PayloadError,
+)
+from dispatch_celery.errors import UnknownJob
+from dispatch_celery.store.client import RedisStore
+from tests.support.graveyard import Graveyard
+
+
+@pytest.fixture
+def yard(store: RedisStore, namespace: str, server_url: str) -> Iterator[Graveyard]:
+    """Return an app with no worker."""
+    made = Graveyard(server_url, store, namespace)
+    yield made
+    made.close()
+
+
+# -- one, with edits
+
+
+def test_a_replay_with_edits_is_a_new_job_linked_both_ways(yard: Graveyard) -> None:
+    """Its arguments and its queue are the edited ones; what people see of them, too."""
+    dead = yard.dead()
+    new = yard.dlq.replay(dead, arguments={"amount": 7, "card": "amex"}, queue="slow").info()
+
+    assert (new.arguments, new.queue, new.state) == ({"amount": 7, "card": "amex"}, "slow", JobState.PENDING)
+    assert (new.replay_of, yard.dlq.get(dead).replayed_as) == (dead, new.id)
+    assert yard.dispatch.jobs.get(dead).arguments == {"amount": 1}
+    (stored,) = yard.world.records.stored([new.id])
+    assert stored is not None
+    assert "amex" in stored.spec["summary"]
+    assert yard.world.problems() == []
+
+
+def test_edits_are_checked_where_the_job_is_declared(yard: Graveyard) -> None:
+    """Nothing is replayed by a refusal."""
+    dead = yard.dead()
+    for wrong in ({"amount": "3"}, {"amount": 1, "colour": "red"}, {}):
+        with pytest.raises(PayloadError):
+            yard.dlq.replay(dead, arguments=wrong)
+
+    assert yard.dlq.get(dead).replayed_as == ""
+
+
+def test_a_second_replay_is_the_first_unless_something_else_is_asked_for(yard: Graveyard) -> None:
+    """The same edits, or none, return the first one's job; other edits are told which job that is."""
+    dead = yard.dead()
+    first = yard.dlq.replay(dead, arguments={"amount": 7})
+
+    assert yard.dlq.replay(dead, arguments={"amount": 7}).id == yard.dlq.replay(dead).id == first.id
+    for asked in ({"arguments": {"amount": 8}}, {"queue": "slow"}, {"arguments": {"amount": 7}, "queue": "slow"}):
+        with pytest.raises(AlreadyReplayed, match="nothing was done") as told:
+            yard.dlq.replay(dead, **asked)
+        assert told.value.replayed_as == first.id
+    assert yard.dispatch.jobs.count(state="pending")[JobState.PENDING] == 1
+
+
+def test_edits_of_a_job_that_was_retried_meanwhile_are_refused(yard: Graveyard) -> None:
+    """It runs again as it was: a plain replay returns it, one with edits is told."""
+    dead = yard.dead()
+    yard.dispatch.jobs.retry(dead)
+
+    assert yard.dlq.replay(dead).id == dead
+    with pytest.raises(AlreadyReplayed, match="retried itself"):
+        yard.dlq.replay(dead, arguments={"amount": 8})
+
+
+def test_a_replay_tells_that_a_job_was_enqueued(yard: Graveyard) -> None:
+    """Extensions and signals hear of the new job as of any other."""
+    told: list[str] = []
+    from dispatch_celery.signals import job_enqueued
+
+    dead = yard.dead()
+
+    def hear(job: Any, **_: Any) -> None:
+        told.append(job.id)
+
+    job_enqueued.connect(hear, weak=False)
+    try:
+        new = yard.dlq.replay(dead)
+    finally:
+        job_enqueued.disconnect(hear)
+    assert told == [new.id]
+
+
+def test_a_job_that_nobody_knows_is_not_replayed_unless_forced(yard: Graveyard) -> None:
+    """No live worker and not this process: it stays a dead letter, in bulk too, until somebody knows it."""
+    handle = yard.dispatch.enqueue("yard.gone", n=1)
+    dead = yard.kill(handle.id, "nobody knows it", reason="unknown")
+    with pytest.raises(UnknownJob, match=r"yard\.gone.*force=True"):
+        yard.dlq.replay(dead)
+    done = yard.dlq.select().replay()
+
+    assert (done.changed, list(done.refused)) == (0, [dead])
+    assert yard.dlq.get(dead).replayed_as == ""
+    yard.world.register(**{"yard.gone": "{}"})
+    assert yard.dlq.replay(dead).info().replay_of == dead
+    other = yard.kill(yard.dispatch.enqueue("yard.lost").id, "x", reason="unknown")
+    assert yard.dlq.replay(other, force=True).state() == JobState.PENDING
+
+
+# -- many
+
+
+def test_replays_go_on_past_a_thousand_replayed_entries(yard: Graveyard) -> None:
+    """Defect 30 of the forerunner: replayed entries stay, and are passed over however many there are."""
+    yard.many_dead(1_050)
+
+    assert len(yard.dlq.replay_all()) == 1_000
+    assert len(yard.dlq.replay_all()) == 50
+    assert yard.dlq.replay_all() == []
+    late = yard.dead()
+    assert [handle.info().replay_of for handle in yard.dlq.replay_all()] == [late]
+    assert yard.dlq.count(replayed=True) == 1_051
+
+
+def test_a_bulk_replay_that_was_interrupted_is_finished_by_the_next(yard: Graveyard) -> None:
+    """Whole batches are done; the second call does the rest, and nothing twice."""
+    yard.many_dead(250)
+    seen: list[BulkProgress] = []
+
+    def stop(progress: BulkProgress) -> None:
+        seen.append(progress)
+        if progress.done == 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        yard.dlq.select(name="yard.pay").replay(on_progress=stop)
+    rest = yard.dlq.select(name="yard.pay").replay(on_progress=seen.append)
+
+    assert [(one.total, one.done, one.changed) for one in seen] == [(250, 100, 100), (250, 200, 200), (50, 50, 50)]
+    assert rest == seen[-1]
+    assert yard.dispatch.jobs.count(state="pending")[JobState.PENDING] == 250
+    assert yard.world.problems() == []
+
+
+def test_a_rate_spreads_the_due_times(yard: Graveyard) -> None:
+    """The first is ready at once, the others are scheduled; the caller is not held up."""
+    yard.many_dead(4)
+    handles = yard.dlq.replay_all(rate="10/m")
+    jobs = [handle.info() for handle in handles]
+
+    assert [job.state for job in jobs] == [JobState.PENDING, *[JobState.SCHEDULED] * 3]
+    due = [job.due_at - job.created_at for job in jobs[1:] if job.due_at]
+    assert due == [timedelta(seconds=6), timedelta(seconds=12), timedelta(seconds=18)]
+    assert yard.world.problems() == []
+
+
+@pytest.mark.parametrize("rate", ["fast", "0/s", "10", "-1/s", "10/d", 10])
+def test_a_rate_that_is_none_is_refused_before_anything_is_done(yard: Graveyard, rate: Any) -> None:
+    """The error shows one that would do."""
+    yard.dead()
+    with pytest.raises(ConfigurationError, match="10/s"):
+        yard.dlq.select().replay(rate=rate)
+
+    assert yard.dlq.count(replayed=True) == 0
+
+
+def test_a_preview_changes_nothing(yard: Graveyard) -> None:
+    """It counts, and shows the latest few."""
+    dead = yard.many_dead(7)
+    before = yard.world.dump()
+    found = yard.dlq.select(name="yard.pay").preview(sample=2)
+
+    assert (found.count, len(found.sample)) == (7, 2)
+    assert {letter.job_id for letter in found.sample} <= set(dead)
+    assert yard.world.dump() == before
+
+
+def test_a_purge_deletes_what_passes_and_nothing_else(yard: Graveyard) -> None:
+    """Jobs with their records and messages alike, in batches; limits hold."""
+    yard.many_dead(150)
+    kept = yard.dead("another", kind="TypeError")
+    raw = yard.dlq.bury(b"{", queue="yard", reason="no JSON")
+
+    assert yard.dlq.select(error_class="ValueError").purge(limit=120).changed == 120
+    assert yard.dlq.purge(error_class="ValueError") == 30
+    assert {letter.id for letter in yard.dlq.list()} == {yard.dlq.get(kept).id, raw}
+    assert yard.dlq.purge(origin="message") == 1
+    assert yard.dlq.purge() == 1
+    assert yard.dlq.count() == 0
+    assert yard.world.problems() == []
+
+
+def test_an_unknown_filter_is_refused_with_the_nearest(yard: Graveyard) -> None:
+    """By every verb that takes filters, before anything is read or changed."""
+    for verb in (yard.dlq.list, yard.dlq.count, yard.dlq.groups, yard.dlq.select, yard.dlq.replay_all, yard.dlq.purge):
+        with pytest.raises(ConfigurationError, match=r"no filter 'nmae'; did you mean name\?"):
+            verb(nmae="x")
+    with pytest.raises(ConfigurationError, match="origin must be one of job, unknown-job"):
+        yard.dlq.list(origin="mars")
+    with pytest.raises(ConfigurationError, match="not both"):
+        yard.dlq.purge(JobId.mint(), name="x")
+
+
+# -- at once
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_ten_clients_at_one_entry_have_one_effect(yard: Graveyard, turn: int) -> None:
+    """A-17: of replays, purges and cancels at once, at most one job comes of it, and one purge deletes."""
+    dead = yard.dead()
+    verbs = [yard.dlq.replay, yard.dlq.purge, yard.dispatch.jobs.cancel] * 3 + [yard.dlq.replay]
+    order = verbs[turn:] + verbs[:turn]
+
+    def act(verb: Any) -> Any:
+        try:
+            return verb.__name__, verb(dead)
+        except (DeadLetterNotFound, JobNotCancellable, DispatchError) as error:
+            return verb.__name__, error
+
+    with ThreadPoolExecutor(10) as clients:
+        answers = list(clients.map(act, order))
+
+    purged = [answer for name, answer in answers if name == "purge" and answer == 1]
+    new = {answer.id for name, answer in answers if name == "replay" and not isinstance(answer, DispatchError)}
+    refused = [answer for name, answer in answers if name == "cancel"]
+    assert len(purged) == 1
+    assert len(new) <= 1
+    assert dead not in new
+    assert all(isinstance(answer, DispatchError) for answer in refused)
+    assert yard.dispatch.jobs.count(state="pending")[JobState.PENDING] == len(new)
+    assert yard.dlq.count() == 0
+    assert yard.world.problems() == []
