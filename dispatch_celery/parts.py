@@ -40,7 +40,7 @@ from dispatch_celery.worker.declaring import Declarations
 from dispatch_celery.worker.fleet import WorkerFleet
 from dispatch_celery.worker.handlers import Handlers
 from dispatch_celery.worker.publisher import BrokerPublisher
-from dispatch_celery.worker.runtime import Runtime
+from dispatch_celery.worker.runtime import Runtime, is_shutdown
 from dispatch_celery.workflows.ends import RunEnds
 from dispatch_celery.workflows.records import RunRecords
 from dispatch_celery.workflows.registry import WorkflowRegistry
@@ -57,8 +57,8 @@ class Parts:
         self.registry = Registry()
         self.workflows = WorkflowRegistry()
         self.middleware = MiddlewareStack()
-        self.observer = ExtensionRegistry()
         self.handlers = Handlers(self.middleware)
+        self.observer = ExtensionRegistry(awaiting=self.handlers.on_loop, is_shutdown=is_shutdown)
         self.time = ServerTime()
         self.declarations = Declarations(
             self.registry,
@@ -226,6 +226,8 @@ class Parts:
             workflows=self.workflows,
             publisher=self.publisher,
             observer=self.observer,
+            aside=self.observer.aside(),
+            flush=self.observer.flush,
             handlers=self.handlers,
             make_store=self.make_store,
             task_store=self.store,
@@ -263,6 +265,7 @@ class Parts:
 
     def close(self) -> None:
         """Close this process's connections and threads; the next use opens new ones."""
+        self.observer.close()
         self.handlers.close()
         for part in ("listener", "publisher", "store"):
             if part in self.__dict__:

@@ -11,6 +11,7 @@ from dispatch_celery.jobs.signals import (
     job_retrying,
     job_started,
     leader_changed,
+    shutdown,
     worker_joined,
     worker_lost,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "run_step_completed",
     "run_step_failed",
     "run_waiting",
+    "shutdown",
     "worker_joined",
     "worker_lost",
 ]

@@ -22,9 +22,13 @@ from typing import Any, Final, get_args
 from dispatch_celery import errors
 from dispatch_celery.cluster.model import WorkerState
 from dispatch_celery.config import Milliseconds, Settings
+from dispatch_celery.extensions.base import Extension
+from dispatch_celery.extensions.moments import MOMENTS, RUN_MOMENTS, Moment
+from dispatch_celery.jobs import signals as job_signals
 from dispatch_celery.jobs.model import TRANSITIONS, JobState
 from dispatch_celery.retry import describe
 from dispatch_celery.store import keys
+from dispatch_celery.workflows import signals as run_signals
 from dispatch_celery.workflows.model import TRANSITIONS as RUN_TRANSITIONS
 from dispatch_celery.workflows.model import RunState
 
@@ -124,6 +128,32 @@ def _keys() -> str:
     return _table(("key, after `{<namespace>:0}:`", "type", "holds"), rows)
 
 
+def _moments(module: Any, moments: Mapping[str, Moment]) -> str:
+    """Return the signals of a module with their hooks; one that its docstring tells otherwise is refused."""
+    told = {}
+    for line in (inspect.getdoc(module) or "").splitlines():
+        found = re.match(r"``(\w+)``\s{2,}(?:``(.*?)``|\(none\))\s{2,}(.+?)\s{2,}(?:``(\w+)``|\(none\))$", line)
+        if found:
+            told[found[1]] = (tuple((found[2] or "").split()), found[3], found[4])
+    rows = []
+    for moment in moments.values():
+        name, hook = moment.signal.name, getattr(Extension, moment.hook)
+        carried = ((moment.subject,) if moment.subject else ()) + moment.facts
+        arguments, process, celerys = told.pop(name, ((), "", ""))
+        if arguments != carried:
+            raise SystemExit(f"{module.__name__}: its docstring says {name}{arguments}, and it carries {carried}")
+        given = ", ".join(tuple(inspect.signature(hook).parameters)[1:])
+        sender = f"the {moment.subject}'s name" if moment.subject else f"the {carried[0]}" if carried else "empty"
+        words = " ".join(f"`{one}`" for one in carried) or "none"
+        beside = f"`{celerys}`" if celerys else ""
+        rows.append(
+            (f"`{name}`", _plain(inspect.getdoc(hook)), sender, words, process, beside, f"`{moment.hook}({given})`")
+        )
+    if told:
+        raise SystemExit(f"{module.__name__}: its docstring tells of {', '.join(told)}, which it does not send")
+    return _table(("signal", "when", "sender", "keyword arguments", "process", "Celery's own beside it", "hook"), rows)
+
+
 def _error_tree() -> str:
     text = inspect.getdoc(errors) or ""
     drawing = text.partition("::\n")[2].partition("\n``Fenced``")[0]
@@ -159,6 +189,8 @@ MAKERS: Final[dict[str, Callable[[], str]]] = {
     "worker states": lambda: _states(WorkerState),
     "settings": _settings,
     "keys": _keys,
+    "moments": lambda: _moments(job_signals, MOMENTS),
+    "run moments": lambda: _moments(run_signals, RUN_MOMENTS),
     "floors": _floors,
     "error tree": _error_tree,
     "error codes": _error_codes,

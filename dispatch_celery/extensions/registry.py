@@ -2,56 +2,153 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.extensions.base import Extension
-from dispatch_celery.jobs.signals import SIGNALS
+from dispatch_celery.extensions.lane import Lane
+from dispatch_celery.extensions.moments import HOOKS, MOMENTS, RUN_MOMENTS, Moment
 from dispatch_celery.work.model import WorkRef
-from dispatch_celery.workflows.signals import RUN_SIGNALS
+from dispatch_celery.work.ports import Observer
 
 __all__ = ["ExtensionRegistry"]
 
 logger = logging.getLogger("dispatch_celery.lifecycle")
 
-_WORKER_MOMENTS: Final = frozenset({"worker_joined", "worker_lost", "leader_changed", "event_published", "shutdown"})
+_STOPS: Final = 5.0
+"""Seconds that what is still to be told is given when a worker stops."""
+_LONGEST: Final = 60_000
+"""Milliseconds after which an ``async`` hook is cancelled."""
+
+Awaiting = Callable[[Callable[[], Any], Callable[[], bool], int | None], Any]
+"""Runs a coroutine on the process's event loop: what starts it, whether it is to stop, and its time in ms."""
+
+
+class _Hook:
+    """One hook of one extension, ready to be called."""
+
+    def __init__(self, extension: Extension, method: Callable[..., Any], name: str, lane: Lane) -> None:
+        self.extension = extension
+        self.method = method
+        self.name = f"{type(extension).__name__}.{name}"
+        self.is_async = inspect.iscoroutinefunction(method)
+        self.is_inline = extension.patience is None and not extension.background and not self.is_async
+        self.lane = lane
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for it."""
+        if self.extension.background or (self.is_async and _on_a_loop()):
+            return 0.0  # the loop that is to await it must not stand still for it
+        return Extension.patience or 0.0 if self.extension.patience is None else self.extension.patience
 
 
 class ExtensionRegistry:
     """The extensions of one app, in the order they were added. Is the ``Observer`` of every floor below."""
 
-    def __init__(self) -> None:
-        self._extensions: list[Extension] = []
+    def __init__(
+        self,
+        *,
+        awaiting: Awaiting = lambda start, _is_cancelled, _timeout: asyncio.run(start()),
+        is_shutdown: Callable[[BaseException], bool] = lambda _: False,
+    ) -> None:
+        self._awaiting = awaiting
+        self._is_shutdown = is_shutdown
+        self._hooks: dict[str, tuple[_Hook, ...]] = {}
+        self._lanes: list[Lane] = []
+        self._aside = Lane("housekeeping")
 
     def add(self, extension: Extension) -> None:
-        """Add one."""
+        """Add one; only the hooks that it overrides are ever called."""
         if not isinstance(extension, Extension):
             raise ConfigurationError(f"an extension is an instance of a subclass of Extension, not {extension!r}")
-        self._extensions.append(extension)
+        lane = Lane(type(extension).__name__)
+        self._lanes.append(lane)
+        for name in HOOKS:
+            method = getattr(extension, name)
+            if getattr(method, "__func__", method) is not getattr(Extension, name):
+                self._hooks[name] = (*self._hooks.get(name, ()), _Hook(extension, method, name, lane))
 
     def __call__(self, moment: str, ref: WorkRef | None, /, **facts: Any) -> None:
         """Log a transition, send its signal, call its hooks."""
         self._log(moment, ref, facts)
-        is_run = ref is not None and bool(ref.kind)
-        signal, names = (RUN_SIGNALS if is_run else SIGNALS).get(moment, (None, ()))
-        carried = {name: facts[name] for name in names if name in facts}
-        subject = {} if ref is None else {"run" if is_run else "job": ref}
-        if signal is not None and signal.receivers:
-            signal.send(sender=ref.name if ref else next(iter(carried.values()), ""), **subject, **carried)
-        kind = "run" if is_run else "job"
-        hook = f"on_{moment}" if moment in _WORKER_MOMENTS else f"on_{kind}_{moment}"
-        for extension in self._extensions:
-            method = getattr(extension, hook, None)
-            if method is not None:
-                self._call(method, f"{type(extension).__name__}.{hook}", subject, carried)
+        if moment == "shutdown":
+            self._aside.flush(_STOPS)
+        told = (RUN_MOMENTS if ref is not None and ref.kind else MOMENTS).get(moment)
+        if told is not None and (told.signal.receivers or told.hook in self._hooks):
+            self._tell(told, ref, facts)
+        if moment == "shutdown":
+            self.flush(_STOPS)
 
-    def _call(self, method: Any, hook: str, subject: dict[str, Any], carried: dict[str, Any]) -> None:
-        arguments = {name: value for name, value in carried.items() if name != "attempt" or "retrying" in hook}
+    def aside(self) -> Observer:
+        """Return this observer for threads that must not be held up: it logs at once, and tells in another thread."""
+        return self._put_aside
+
+    def _put_aside(self, moment: str, ref: WorkRef | None, /, **facts: Any) -> None:
+        self._log(moment, ref, facts)
+        told = (RUN_MOMENTS if ref is not None and ref.kind else MOMENTS).get(moment)
+        if told is not None and (told.signal.receivers or told.hook in self._hooks):
+            self._aside.hand(partial(self._tell, told, ref, facts))
+
+    def _tell(self, told: Moment, ref: WorkRef | None, facts: Mapping[str, Any]) -> None:
+        subject = {told.subject: ref} if told.subject else {}
+        if told.signal.receivers:
+            carried = {name: facts[name] for name in told.facts if name in facts}
+            sender = ref.name if ref is not None else next(iter(carried.values()), "")
+            told.signal.send(sender=sender, **subject, **carried)
+        hooks = self._hooks.get(told.hook, ())
+        if hooks:
+            given: dict[str, Any] = {**subject, **{name: facts[name] for name in told.given if name in facts}}
+            for hook in hooks:
+                self._call(hook, given)
+
+    def _call(self, hook: _Hook, given: dict[str, Any]) -> None:
+        if hook.is_inline:
+            self._made(hook, given)
+            return
+        call = partial(copy_context().run, self._made, hook, given)
+        patience = hook.patience
+        if not hook.lane.hand(call, patience=patience) and patience:
+            logger.warning("the hook %s is not done after %g s: nobody waits for it any longer", hook.name, patience)
+
+    def _made(self, hook: _Hook, given: dict[str, Any]) -> None:
+        """Call a hook; tell of it in the log where it raises or takes long."""
+        began = time.perf_counter()
         try:
-            method(**subject, **arguments)
-        except Exception:
-            logger.exception("the hook %s failed", hook)
+            if hook.is_async:
+                self._awaiting(partial(hook.method, **given), bool, _LONGEST)
+            else:
+                hook.method(**given)
+        except (Exception, asyncio.CancelledError):
+            logger.exception("the hook %s failed", hook.name)
+        except SystemExit as error:
+            if self._is_shutdown(error):
+                raise
+            logger.exception("the hook %s wanted to end the process", hook.name)
+        elapsed = time.perf_counter() - began
+        if elapsed > hook.extension.slow_after:
+            logger.warning("the hook %s took %.3f s (pid %d): hand over what is slow", hook.name, elapsed, os.getpid())
+
+    def flush(self, within: float) -> bool:
+        """Wait until every hook that was handed over has ended, for so many seconds; return whether they have."""
+        limit = time.monotonic() + within
+        lanes = [self._aside, *self._lanes]
+        ended = [lane.flush(max(0.0, limit - time.monotonic())) for lane in lanes]  # each of them, also after a failure
+        return all(ended)
+
+    def close(self, within: float = _STOPS) -> None:
+        """End the threads of this process, when what they still have to tell is told; the next notice starts them."""
+        limit = time.monotonic() + within
+        for lane in (self._aside, *self._lanes):
+            lane.close(max(0.0, limit - time.monotonic()))
 
     @staticmethod
     def _log(moment: str, ref: WorkRef | None, facts: dict[str, Any]) -> None:
@@ -65,3 +162,11 @@ class ExtensionRegistry:
         fields |= {name: facts[name] for name in ("attempt", "elapsed", "holder", "worker", "leader") if name in facts}
         shown = " ".join(f"{name}={value}" for name, value in fields.items() if value != "")
         logger.log(level, "%s", shown, extra={"dispatch": fields})
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,21 +1,25 @@
 """The life cycle of jobs and workers as Celery signals: ``@job_completed.connect``.
 
-=====================  ====================================  =====================================
-signal                 keyword arguments                     Celery's own signal of that moment
-=====================  ====================================  =====================================
-``job_enqueued``       ``job``                               ``after_task_publish``
-``job_started``        ``job attempt``                       ``task_prerun``
-``job_completed``      ``job elapsed``                       ``task_success``
-``job_retrying``       ``job attempt next_run_at``           ``task_retry``
-``job_failed``         ``job error``                         ``task_failure``
-``job_dead_lettered``  ``job error``                         (none)
-``job_cancelled``      ``job``                               (none)
-``job_recovered``      ``job holder why``                    (none)
-``worker_joined``      ``worker``                            ``worker_ready``
-``worker_lost``        ``worker``                            (none)
-``leader_changed``     ``leader``                            (none)
-``event_published``    ``event name key``                    (none)
-=====================  ====================================  =====================================
+=====================  ===========================  ======================  ==================================
+signal                 keyword arguments            process                 Celery's own signal of that moment
+=====================  ===========================  ======================  ==================================
+``job_enqueued``       ``job``                      caller                  ``after_task_publish``
+``job_started``        ``job attempt``              executor                ``task_prerun``
+``job_completed``      ``job elapsed``              executor                ``task_success``
+``job_retrying``       ``job attempt next_run_at``  executor, main          ``task_retry``
+``job_failed``         ``job error``                executor, main          ``task_failure``
+``job_dead_lettered``  ``job error``                executor, main          (none)
+``job_cancelled``      ``job``                      executor, main, caller  (none)
+``job_recovered``      ``job holder why``           main, leader            (none)
+``worker_joined``      ``worker``                   main                    ``worker_ready``
+``worker_lost``        ``worker``                   leader                  (none)
+``leader_changed``     ``leader``                   main                    (none)
+``event_published``    ``event name key``           caller                  (none)
+``shutdown``           (none)                       main                    ``worker_shutdown``
+=====================  ===========================  ======================  ==================================
+
+Of the processes, ``caller`` is the one that asked for it, ``executor`` the one that runs it, ``main`` the main process
+of a worker, where it settles what an executor could not, and ``leader`` the main process of the worker that leads.
 
 The sender is the job's name, or the worker's id. Each is sent once, from the recorded transition, in the
 process that recorded it.
@@ -39,6 +43,7 @@ __all__ = [
     "job_retrying",
     "job_started",
     "leader_changed",
+    "shutdown",
     "worker_joined",
     "worker_lost",
 ]
@@ -60,6 +65,7 @@ worker_joined: Final = _signal("worker_joined", "worker")
 worker_lost: Final = _signal("worker_lost", "worker")
 event_published: Final = _signal("event_published", "event", "name", "key")
 leader_changed: Final = _signal("leader_changed", "leader")
+shutdown: Final = _signal("shutdown")
 
 SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "enqueued": (job_enqueued, ()),
@@ -74,5 +80,6 @@ SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "worker_lost": (worker_lost, ("worker",)),
     "leader_changed": (leader_changed, ("leader",)),
     "event_published": (event_published, ("event", "name", "key")),
+    "shutdown": (shutdown, ()),
 }
 """Moments, as transitions report them, to their signal and the facts it carries."""

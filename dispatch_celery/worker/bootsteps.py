@@ -54,6 +54,10 @@ class WorkerHost(Protocol):
         """Build what a worker's main process needs."""
         ...
 
+    def leave_process(self) -> None:
+        """Let extensions hear the last words of a pool process."""
+        ...
+
     def leave_worker(self) -> None:
         """Tell extensions, and close what the process used."""
         ...
@@ -86,6 +90,7 @@ class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery shi
         self.host.sit(self.seat)
         if children:
             _seat_children(self.seat)
+            signals.worker_process_shutdown.connect(self._leave_child, weak=False, dispatch_uid="dispatch-child-end")
         return self
 
     def start(self, worker: Any) -> None:
@@ -118,6 +123,9 @@ class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery shi
         if self.lifeline is not None:
             self.lifeline.drain(0)
             self.stop(worker)
+
+    def _leave_child(self, **_: Any) -> None:
+        self.host.leave_process()
 
     def _end(self) -> None:
         lifeline, self.lifeline = self.lifeline, None

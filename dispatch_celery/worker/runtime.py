@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from billiard import common
 from celery import Celery
@@ -58,9 +58,12 @@ from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.store import RunStore
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "is_shutdown"]
 
 logger = logging.getLogger(__name__)
+
+_LAST_WORDS: Final = 2.0
+"""Seconds that extensions have when a pool process ends."""
 
 
 class Runtime:
@@ -76,6 +79,8 @@ class Runtime:
         workflows: WorkflowRegistry,
         publisher: Publisher,
         observer: Observer,
+        aside: Observer,
+        flush: Callable[[float], bool],
         handlers: Handlers,
         make_store: Callable[[], RedisStore],
         task_store: RedisStore,
@@ -92,6 +97,8 @@ class Runtime:
         self._workflows = workflows
         self._publisher = publisher
         self._observer = observer
+        self._aside = aside
+        self._flush = flush
         self._handlers = handlers
         self._make_store = make_store
         self._task_store = task_store
@@ -128,7 +135,7 @@ class Runtime:
             observer=observer,
             handler=self._handlers,
             unknown=self.give_back,
-            is_shutdown=_is_shutdown,
+            is_shutdown=is_shutdown,
         )
 
     def _run_executor(self, seat: PageSeat, store: RedisStore, observer: Observer) -> RunExecutor:
@@ -145,7 +152,7 @@ class Runtime:
             fleet=self._fleet,
             topics=self._events,
             step_retry=self._settings.default_step_retry,
-            is_shutdown=_is_shutdown,
+            is_shutdown=is_shutdown,
         )
 
     def sit(self, seat: PageSeat) -> None:
@@ -160,7 +167,7 @@ class Runtime:
         self._own_stores = [renewing, keeping]
         jobs, records = JobStore(renewing, self._keys, self._settings, self._time), JobRecords(renewing, self._keys)
         cluster = ClusterStore(renewing, self._keys, self._settings, self._time)
-        teller = EventTeller(self._observer, worker)
+        teller = EventTeller(self._aside, worker)
         recovery = self._recovery(renewing, teller)
         overseer = Overseer(
             page=page,
@@ -181,7 +188,7 @@ class Runtime:
             keys=self._keys,
             settings=self._settings,
             channel=Channel(renewing),
-            observer=self._observer,
+            observer=self._aside,
             describe=lambda: (_description(worker), self._names()),
             on_forced=None if children else exit_now,
         )
@@ -219,7 +226,7 @@ class Runtime:
                 term=term,
             )
             return [
-                DeadWorkers(cluster, recovery, term, self._observer),
+                DeadWorkers(cluster, recovery, term, self._aside),
                 Timers(house),
                 Marks(house),
                 WakeUps(house, cluster.time),
@@ -240,7 +247,7 @@ class Runtime:
             cluster,
             self._settings,
             duties,
-            on_change=lambda leader: self._observer("leader_changed", None, leader=leader),
+            on_change=lambda leader: self._aside("leader_changed", None, leader=leader),
         )
 
     def _names(self) -> Mapping[str, str]:
@@ -287,6 +294,10 @@ class Runtime:
         runs = RunStore(self._task_store, self._keys, self._settings, self._time)
         give_back(self._jobs, runs, ref, self._observer, self._settings)
 
+    def leave_process(self) -> None:
+        """Let the hooks of a pool process hear what they were not told yet, before it ends."""
+        self._flush(_LAST_WORDS)
+
     def leave_worker(self) -> None:
         """Tell extensions, and close what the process used."""
         self._observer("shutdown", None)
@@ -295,7 +306,7 @@ class Runtime:
             store.close()
 
 
-def _is_shutdown(error: BaseException) -> bool:
+def is_shutdown(error: BaseException) -> bool:
     """Whether an error ends this process, and is not its handler's: Celery's own, or a stop sent to every process."""
     told = isinstance(error, SystemExit) and bool(common._should_have_exited[0])  # noqa: SLF001 - its only sign
     return told or isinstance(error, WorkerShutdown | WorkerTerminate)

@@ -1,21 +1,23 @@
 """The life cycle of runs as Celery signals: ``@run_completed.connect``.
 
-======================  =======================  =====================================
-signal                  keyword arguments        Celery's own signal of that moment
-======================  =======================  =====================================
-``run_enqueued``        ``run``                  ``after_task_publish``
-``run_started``         ``run``                  ``task_prerun``
-``run_resumed``         ``run``                  ``task_prerun``
-``run_step_completed``  ``run step``             (none)
-``run_step_failed``     ``run step error``       (none)
-``run_waiting``         ``run``                  ``task_retry``
-``run_compensating``    ``run``                  (none)
-``run_completed``       ``run elapsed``          ``task_success``
-``run_failed``          ``run error``            ``task_failure``
-``run_cancelled``       ``run``                  (none)
-``run_parked``          ``run reason``           (none)
-``run_recovered``       ``run holder why``       (none)
-======================  =======================  =====================================
+======================  ==================  ================  ==================================
+signal                  keyword arguments   process           Celery's own signal of that moment
+======================  ==================  ================  ==================================
+``run_enqueued``        ``run``             caller            ``after_task_publish``
+``run_started``         ``run``             executor          ``task_prerun``
+``run_resumed``         ``run``             executor          ``task_prerun``
+``run_step_completed``  ``run step``        executor          (none)
+``run_step_failed``     ``run step error``  executor          (none)
+``run_waiting``         ``run``             executor          ``task_retry``
+``run_compensating``    ``run``             executor, caller  (none)
+``run_completed``       ``run elapsed``     executor          ``task_success``
+``run_failed``          ``run error``       executor          ``task_failure``
+``run_cancelled``       ``run``             executor, caller  (none)
+``run_parked``          ``run reason``      executor, main    (none)
+``run_recovered``       ``run holder why``  main, leader      (none)
+======================  ==================  ================  ==================================
+
+The processes are named as in ``dispatch_celery.jobs.signals``.
 
 The sender is the workflow's name. Each is sent once, from the recorded transition, in the process that recorded it.
 """

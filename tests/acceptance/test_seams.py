@@ -89,7 +89,7 @@ def test_a_worker_tells_of_itself_once(pool: str, shop: Fleet, heard: Notebook) 
 
     (joined,) = heard.notices("hook", moment="worker_joined")
     assert heard.story("", "hook") == ["hook worker_joined", "hook leader_changed", "hook shutdown"]
-    assert heard.story("", "signal") == ["signal worker_joined", "signal leader_changed"]
+    assert heard.story("", "signal") == ["signal worker_joined", "signal leader_changed", "signal shutdown"]
     assert heard.story("", "log") == ["log worker_joined", "log leader_changed", "log shutdown"]
     (leader,) = heard.notices("hook", moment="leader_changed")
     assert leader[3]["leader"] == joined[3]["worker"]
@@ -153,9 +153,11 @@ def test_a_crash_is_told_as_a_recovery(shop: Fleet, heard: Notebook) -> None:
     assert handle.result(timeout=20) == 1
     assert worker.terminate() == 0
 
+    # The main process tells of it beside its own work: its notices may fall among those of the second attempt.
     recovered = ["log recovered", "signal recovered", "hook recovered"]
-    story = [*STARTED, *recovered, *STARTED, *COMPLETED]
-    assert heard.story(handle.id, "log", "signal", "hook", "celery") == story
+    story = heard.story(handle.id, "log", "signal", "hook", "celery")
+    assert [notice for notice in story if notice in recovered] == recovered
+    assert [notice for notice in story if notice not in recovered] == [*STARTED, *STARTED, *COMPLETED]
 
 
 @pytest.mark.parametrize("pool", POOLS)
