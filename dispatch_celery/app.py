@@ -15,6 +15,7 @@ from celery import Celery
 from typing_extensions import TypeForm
 
 from dispatch_celery.clock import Duration
+from dispatch_celery.cluster.census import Census, take_census
 from dispatch_celery.cluster.service import Stats, WorkerService
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.service import DeadLetterService
@@ -236,6 +237,10 @@ class Dispatch:
         workers = self.workers.list().records
         return Stats(jobs=self.jobs.count(), ready=self.jobs.ready(), dead_letters=self.dlq.count(), workers=workers)
 
+    def census(self) -> Census:
+        """Return how much of everything there is, in two bounded trips: what measures are made of."""
+        return take_census(self._parts.store, self._parts.keys)
+
     def doctor(self) -> list[Finding]:
         """Return every unsafe setting of the state server and of Celery, each with its remedy."""
         return [*check_server(self._parts.store, self.settings), *check_celery(self.app.conf)]
@@ -261,6 +266,10 @@ class Dispatch:
     async def astats(self) -> Stats:
         """Do as ``stats``, without holding the event loop."""
         return await asyncio.to_thread(self.stats)
+
+    async def acensus(self) -> Census:
+        """Do as ``census``, without holding the event loop."""
+        return await asyncio.to_thread(self.census)
 
     async def adoctor(self) -> list[Finding]:
         """Do as ``doctor``, without holding the event loop."""

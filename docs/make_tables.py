@@ -28,6 +28,7 @@ from dispatch_celery.jobs import signals as job_signals
 from dispatch_celery.jobs.model import TRANSITIONS, JobState
 from dispatch_celery.retry import describe
 from dispatch_celery.store import keys
+from dispatch_celery.telemetry import metrics, prometheus
 from dispatch_celery.workflows import signals as run_signals
 from dispatch_celery.workflows.model import TRANSITIONS as RUN_TRANSITIONS
 from dispatch_celery.workflows.model import RunState
@@ -154,6 +155,18 @@ def _moments(module: Any, moments: Mapping[str, Moment]) -> str:
     return _table(("signal", "when", "sender", "keyword arguments", "process", "Celery's own beside it", "hook"), rows)
 
 
+def _measures(module: Any, head: Sequence[str]) -> str:
+    """Return the table in a module's docstring as Markdown."""
+    lines = (inspect.getdoc(module) or "").splitlines()
+    bars = [number for number, line in enumerate(lines) if line.startswith("====")]
+    starts = [found.start() for found in re.finditer("=+", lines[bars[0]])]
+    rows = []
+    for line in lines[bars[1] + 1 : bars[2]]:
+        cells = [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+        rows.append(tuple(_plain(cell) for cell in cells))
+    return _table(head, rows)
+
+
 def _error_tree() -> str:
     text = inspect.getdoc(errors) or ""
     drawing = text.partition("::\n")[2].partition("\n``Fenced``")[0]
@@ -190,6 +203,8 @@ MAKERS: Final[dict[str, Callable[[], str]]] = {
     "settings": _settings,
     "keys": _keys,
     "moments": lambda: _moments(job_signals, MOMENTS),
+    "measures": lambda: _measures(metrics, ("instrument", "kind", "labels beside `messaging.destination.name`")),
+    "prometheus": lambda: _measures(prometheus, ("metric", "labels", "says")),
     "run moments": lambda: _moments(run_signals, RUN_MOMENTS),
     "floors": _floors,
     "error tree": _error_tree,

@@ -17,7 +17,7 @@ What a limit holds back is ``limited`` wherever it would be ``pending``, until i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -155,6 +155,8 @@ class Claim:
     crashes: int
     lost_workers: int
     snoozes: int
+    waited: int = field(default=0, compare=False)
+    """For how long the job was ready, in ms; of a claim whose reply got lost, nobody can say."""
 
     @classmethod
     def of(cls, stored: Stored) -> Claim:

@@ -124,7 +124,7 @@ class JobStore(WorkStore):
         if verdict != "CLAIMED":
             return verdict, tuple(words(reply[1:]))
         token, claimed_at, payload, spec, *counts = reply[1:]
-        attempts, crashes, lost_workers, snoozes = (int(count) for count in counts)
+        attempts, crashes, lost_workers, snoozes, waited = (int(count) for count in counts)
         return verdict, Claim(
             id=ref.id,
             holder=holder,
@@ -136,6 +136,7 @@ class JobStore(WorkStore):
             crashes=crashes,
             lost_workers=lost_workers,
             snoozes=snoozes,
+            waited=waited,
         )
 
     def _settle(

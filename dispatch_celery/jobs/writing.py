@@ -16,6 +16,7 @@ from dispatch_celery.jobs.model import JobRef, JobState, NewJob
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.scope import current_scope
+from dispatch_celery.work import spans
 from dispatch_celery.work.model import SCHEMA, WakeUp
 from dispatch_celery.work.ports import Observer, Publisher
 
@@ -68,6 +69,7 @@ class JobWriter:
             ref = JobRef(
                 id=job_id or JobId.mint(), name=call.definition.name, queue=queue, priority=priority, scope=tenant
             )
+            spans.made(ref, spec)
             return NewJob(ref=ref, spec=spec, payload=call.payload)
         if options.idempotency_key is not None:
             spec["idempotency_key"] = options.idempotency_key
@@ -85,6 +87,7 @@ class JobWriter:
             scope=tenant,
             idempotency_key=options.idempotency_key or "",
         )
+        spans.made(ref, spec)
         return NewJob(
             ref=ref,
             spec=spec,

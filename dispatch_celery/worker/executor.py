@@ -38,6 +38,7 @@ from dispatch_celery.jobs.outcome import (
 from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.scope import Scope, restored
+from dispatch_celery.work import spans
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.ports import Observer, Publisher, Seat
 from dispatch_celery.work.records import Stored, make_ref
@@ -130,12 +131,16 @@ class Executor:
         Raises:
             Fenced: somebody else decides about this job now; what the handler did is not recorded.
         """
-        try:
-            outcome = self._run(execution)
-            execution.outcome = outcome
-            return self._recorder.record(execution, outcome)
-        finally:
-            self._seat.vacate()
+        waited = execution.claim.waited
+        with spans.around(execution.ref, execution.spec, attempt=execution.attempt, waited=waited) as ended:
+            try:
+                outcome = self._run(execution)
+                execution.outcome = outcome
+                recorded = self._recorder.record(execution, outcome)
+                ended(type(recorded).__name__.lower(), getattr(recorded, "error", None))
+                return recorded
+            finally:
+                self._seat.vacate()
 
     def _run(self, execution: Execution) -> Outcome | Released:
         try:

@@ -17,6 +17,7 @@ from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.work.model import WakeUp, WorkRef
+from dispatch_celery.work.spans import TRACE
 from dispatch_celery.workflows.model import RunRef
 
 __all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "header_of", "headers_of", "ref_of"]
@@ -36,7 +37,7 @@ def headers_of(wakeup: WakeUp, origin: str) -> dict[str, Any]:
     spec, ref = wakeup.spec, wakeup.ref
     task_id = celery_id(wakeup)
     canvas: Mapping[str, Any] = spec.get("canvas", {})
-    headers: dict[str, Any] = dict(spec.get("headers", {}))
+    headers: dict[str, Any] = {**spec.get(TRACE, {}), **spec.get("headers", {})}
     headers |= {
         "lang": "py",
         "task": ref.name,

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -21,6 +22,7 @@ from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work import spans
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.worker.messages import celery_id, embed_of, header_of, headers_of
 from dispatch_celery.worker.template import Template, reach
@@ -62,7 +64,7 @@ class BrokerPublisher:
         try:
             with producers[connection].acquire(block=True, timeout=10) as producer:
                 for wakeup in wakeups:
-                    self.send(producer, wakeup)
+                    copy_context().run(self.send, producer, wakeup)
         except unreachable as error:
             raise StoreUnavailable(f"the broker does not take messages: {type(error).__name__}: {error}") from error
 
@@ -70,7 +72,8 @@ class BrokerPublisher:
         """Do nothing: Celery has told each publication of its own accord."""
 
     def send(self, producer: Any, wakeup: WakeUp) -> None:
-        """Publish one wake-up on a producer."""
+        """Publish one wake-up on a producer, in a context that is thrown away."""
+        spans.carried(wakeup.spec)
         message = self._message(wakeup)
         queue = self._app.amqp.queues[wakeup.ref.queue]
         priority = wakeup.ref.priority
@@ -125,16 +128,21 @@ class RidingPublisher(BrokerPublisher):
     def __init__(self, app: Celery, store: Callable[[], Store]) -> None:
         super().__init__(app, redis=True)
         self._store = store
+        self._announcing = threading.local()
         self._templates: dict[tuple[str, str, int], Template] = {}
 
     def riders(self, wakeups: Sequence[WakeUp]) -> list[Call]:
         """Return the pushes that kombu itself would make, those into one list as one."""
         lists: dict[str, list[str]] = {}
+        # What a receiver attaches to the context before a publication, it takes back after it: each has one of its own.
+        contexts = self._announcing.contexts = dict[tuple[str, str], Context]()
         for wakeup in wakeups:
             ref, spec = wakeup.ref, wakeup.spec
             template = self._template(ref.name, ref.queue, ref.priority)
-            if signals.before_task_publish.receivers or "canvas" in spec or "headers" in spec:
-                message = self._announced(wakeup, template)
+            again = wakeup.wake != "1" and spans.TRACE in spec  # nobody else tells its next worker where it was made
+            if again or signals.before_task_publish.receivers or "canvas" in spec or "headers" in spec:
+                context = contexts[ref.id, wakeup.wake] = copy_context()
+                message = context.run(self._announced, wakeup, template)
             else:
                 message = template.fill(
                     task_id=celery_id(wakeup),
@@ -160,8 +168,10 @@ class RidingPublisher(BrokerPublisher):
         """Send Celery's signal of each publication, as Celery itself would."""
         if not signals.after_task_publish.receivers:
             return
+        contexts = getattr(self._announcing, "contexts", {})
         for wakeup in wakeups:
-            signals.after_task_publish.send(
+            contexts.pop((wakeup.ref.id, wakeup.wake), copy_context()).run(
+                signals.after_task_publish.send,
                 sender=wakeup.ref.name,
                 body=((), {}, embed_of(wakeup)),
                 headers=headers_of(wakeup, self.origin),
@@ -183,7 +193,8 @@ class RidingPublisher(BrokerPublisher):
         return known
 
     def _announced(self, wakeup: WakeUp, template: Template) -> str:
-        """Build a message field by field: somebody listens to publications, or it carries a canvas."""
+        """Build a message field by field: somebody listens to publications, or it carries what no template has."""
+        spans.carried(wakeup.spec)
         headers = headers_of(wakeup, self.origin)
         body: Any = ((), {}, embed_of(wakeup))
         properties = {"correlation_id": headers["id"], "reply_to": ""}

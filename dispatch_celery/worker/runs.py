@@ -20,6 +20,7 @@ from dispatch_celery.errors import Fenced, NonDeterminism, Suspended, WorkflowMi
 from dispatch_celery.ids import RunId
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope, restored
+from dispatch_celery.work import spans
 from dispatch_celery.work.body import out_of_body
 from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.work.ports import Observer, Publisher, Seat
@@ -31,6 +32,7 @@ from dispatch_celery.workflows.body import call_body
 from dispatch_celery.workflows.engine import Engine
 from dispatch_celery.workflows.held import RunClaim
 from dispatch_celery.workflows.holder import Anew, Holder, Paused, Stuck, Unwound
+from dispatch_celery.workflows.journal import last_trace
 from dispatch_celery.workflows.limits import JournalLimits
 from dispatch_celery.workflows.members import Fleet
 from dispatch_celery.workflows.model import STUCK, RunState
@@ -135,11 +137,14 @@ class RunExecutor:
         Raises:
             Fenced: somebody else decides about this run now.
         """
-        try:
-            outcome = self._run(execution)
-            return self._recorded(execution, outcome)
-        finally:
-            self._seat.vacate()
+        earlier = last_trace(execution.claim.entries)
+        with spans.around(execution.ref, execution.spec, earlier=earlier) as ended:
+            try:
+                outcome = self._recorded(execution, self._run(execution))
+                ended(outcome.state, outcome.error)
+                return outcome
+            finally:
+                self._seat.vacate()
 
     def _run(self, execution: RunExecution) -> RunOutcome:
         claim = execution.claim

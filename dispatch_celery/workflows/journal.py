@@ -1,7 +1,8 @@
 r"""The journal of a run as its holder sees it: what is recorded, and whether the code still asks for the same.
 
 An entry is stored as ``<status> <seq> <ms> <head>\n<payload>``. The server reads the first three; the head is JSON:
-``k`` the kind, ``d`` the digest of the arguments, ``o`` the place in its branch, and what a timeline shows.
+``k`` the kind, ``d`` the digest of the arguments, ``o`` the place in its branch, ``tr`` the place in a trace from which
+it was asked for, where somebody follows it, and what a timeline shows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = [
     "consumed_by",
     "delivery_order",
     "digest_of",
+    "last_trace",
     "rest_of",
 ]
 
@@ -237,6 +239,12 @@ def _window(calls: Sequence[str], first: int) -> str:
     before = [f"... {first:,} alike"] if first else []
     left = len(calls) - first - _SHOWN
     return ", ".join([*before, *calls[first : first + _SHOWN], *([f"... {left:,} more"] if left > 0 else [])])
+
+
+def last_trace(entries: Iterable[Entry]) -> str:
+    """Return where, in which trace, the last recorded call of a run was made; empty where nobody has followed it."""
+    traced = [entry for entry in entries if "tr" in entry.head]
+    return str(max(traced, key=lambda entry: (int(entry.head["o"]), entry.seq)).head["tr"]) if traced else ""
 
 
 def branch_of(identity: str) -> str:

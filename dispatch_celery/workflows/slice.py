@@ -18,6 +18,7 @@ from dispatch_celery.clock import monotonic_ms, wall_ms
 from dispatch_celery.errors import Fenced, NonDeterminism, StoreUnavailable, Suspended, WorkflowMisuse
 from dispatch_celery.jobs.outcome import failure_of
 from dispatch_celery.retry import Retry
+from dispatch_celery.work import spans
 from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.held import Awaited
 from dispatch_celery.workflows.holder import Anew, Holder, Unwound
@@ -145,6 +146,8 @@ class Slice:
         head = {"k": kind, "d": digest, "o": place}
         if self.claim.generation:
             head["g"] = self.claim.generation
+        if recorded is None and (trace := spans.here()):
+            head["tr"] = trace
         return Asked(identity, head, self.journal)
 
     def fact(self, kind: str, make: Callable[[], Any], *, name: str | None = None) -> Any:

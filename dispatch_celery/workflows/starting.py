@@ -11,6 +11,7 @@ from dispatch_celery.clock import to_ms
 from dispatch_celery.errors import IdempotencyConflict
 from dispatch_celery.ids import RunId
 from dispatch_celery.scope import current_scope
+from dispatch_celery.work import spans
 from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.work.model import SCHEMA, WakeUp
 from dispatch_celery.workflows.definition import RunCall, WorkflowDefinition
@@ -74,6 +75,7 @@ class RunStarting(RunOperating):
             idempotency_key=options.idempotency_key or "",
             version=definition.version,
         )
+        spans.made(ref, spec)
         return NewRun(
             ref=ref,
             spec=spec,

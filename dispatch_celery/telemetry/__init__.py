@@ -1,0 +1,13 @@
+"""OpenTelemetry and Prometheus: traces that follow work, and measures of it. The extra ``otel`` installs what it needs.
+
+Traces: work is stored with where in which trace it was made, so every attempt, slice, step, child and replay of it, on
+whatever machine and however much later, belongs to that trace; a slice of a run that goes on after a rest is linked to
+the slice before. Measures: counted where the transition is recorded, and, for what only the state knows (depth, age,
+leader), read from it. Both only touch memory; what exports them is OpenTelemetry's, in threads of its own, so a backend
+that is down stops nobody. Nothing outside of this room imports OpenTelemetry or Prometheus.
+"""
+
+from dispatch_celery.telemetry import names
+from dispatch_celery.telemetry.install import install
+
+__all__ = ["install", "names"]

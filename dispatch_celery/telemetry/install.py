@@ -1,0 +1,124 @@
+"""``install(dispatch)``: one call, where the app is made, in every process that enqueues or works."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from dispatch_celery.cluster.census import Census
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.extensions.base import Extension
+from dispatch_celery.middleware.base import Middleware
+from dispatch_celery.telemetry.metrics import Gauges, Metrics
+from dispatch_celery.telemetry.names import Labels
+from dispatch_celery.telemetry.tracing import Tracing
+from dispatch_celery.work.model import WorkRef
+from dispatch_celery.work.spans import Ended, follow
+
+__all__ = ["Observed", "install"]
+
+_SCOPE: Final = "dispatch_celery"
+_INSTRUMENTATION: Final = "opentelemetry.instrumentation.celery"
+
+
+class Observed(Protocol):
+    """What telemetry asks of a ``Dispatch``."""
+
+    @property
+    def app(self) -> Any:
+        """The Celery app."""
+        ...
+
+    def add_middleware(self, middleware: Middleware) -> None:
+        """Wrap executions."""
+        ...
+
+    def add_extension(self, extension: Extension) -> None:
+        """Hear of transitions."""
+        ...
+
+    def census(self) -> Census:
+        """Look at the whole state."""
+        ...
+
+
+class _Following:
+    """Traces and measures each execution: the follower of this process."""
+
+    def __init__(self, tracing: Tracing, measures: Metrics) -> None:
+        self._tracing = tracing
+        self._measures = measures
+        self.made = tracing.made
+        self.here = tracing.here
+        self.carried = tracing.carried
+
+    @contextmanager
+    def around(
+        self, ref: WorkRef, spec: Mapping[str, Any], *, attempt: int, waited: int, earlier: str
+    ) -> Iterator[Ended]:
+        """Follow one execution."""
+        began = time.perf_counter()
+        if not ref.kind:
+            self._measures.waited(ref, waited / 1000)
+        with self._tracing.around(ref, spec, attempt=attempt, earlier=earlier) as told:
+
+            def ended(outcome: str, error: BaseException | None) -> None:
+                told(outcome, error)
+                self._measures.executed(ref, outcome, error, time.perf_counter() - began)
+
+            yield ended
+
+
+def install(
+    dispatch: Observed,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    max_labels: int = 100,
+) -> None:
+    """Trace and measure an app through OpenTelemetry's providers: those given, or those of the process.
+
+    ``max_labels`` bounds how many names that this app does not declare, how many queues and how many kinds of errors
+    a measure tells apart; the rest is ``other``. Where a process has several apps, install the first: spans and times
+    are those of the process, transitions and gauges those of the app.
+
+    Raises:
+        ConfigurationError: it is installed for this app already.
+    """
+    if dispatch in _installed:
+        raise ConfigurationError("telemetry is installed for this app already: install it once, where the app is made")
+    release = version("dispatch-celery")
+    tracing = Tracing(trace.get_tracer(_SCOPE, release, tracer_provider), is_instrumented=_is_instrumented)
+    meter = metrics.get_meter(_SCOPE, release, meter_provider)
+    labels = Labels(lambda name: name in dispatch.app.tasks, cap=max_labels)
+    queues = Labels(cap=max_labels)
+    measures = Metrics(meter, labels=labels, queues=queues, max_labels=max_labels)
+    _installed[dispatch] = following = _Following(tracing, measures)
+    follow(following)
+    dispatch.add_middleware(tracing)
+    dispatch.add_middleware(measures)
+    dispatch.add_extension(measures)
+    dispatch.add_extension(Gauges(meter, census=dispatch.census, queues=queues))
+
+
+_installed: Final[WeakKeyDictionary[Any, _Following]] = WeakKeyDictionary()
+
+
+def _following(dispatch: Observed) -> _Following:
+    """Return what follows the work of an app."""
+    return _installed[dispatch]
+
+
+def _is_instrumented() -> bool:
+    """Whether Celery's own instrumentation is at work in this process: asked without importing it."""
+    module = sys.modules.get(_INSTRUMENTATION)
+    return module is not None and bool(module.CeleryInstrumentor().is_instrumented_by_opentelemetry)

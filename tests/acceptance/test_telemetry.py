@@ -1,0 +1,133 @@
+"""Traces in real workers: alone, beside the instrumentation of Celery, beside Sentry, and without a backend."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from dispatch_celery import JobState
+from tests.support.eventually import eventually
+from tests.support.listening import Notebook
+from tests.support.workers import ROOT, Fleet, Worker
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+MODULE = "tests.support.observed"
+POOLS = {"prefork": ("-c", "2"), "threads": ("-P", "threads", "-c", "4")}
+
+CALLER = """
+import sys
+from pathlib import Path
+from opentelemetry import trace
+from tests.support import shop
+from tests.support.listening import Notebook
+from tests.support.observed import observe
+observe(shop.dispatch, Notebook(Path(sys.argv[1])), sys.argv[2])
+with trace.get_tracer("caller").start_as_current_span("request"):
+    first = shop.flaky.enqueue("traced", 1)
+    second, third = shop.add.enqueue_many([(1,), (2,)])
+    print(trace.format_trace_id(trace.get_current_span().get_span_context().trace_id))
+after = shop.add.enqueue(3)
+print(first.id, second.id, third.id, after.id)
+shop.dispatch.close()
+"""
+
+
+@pytest.fixture
+def seen(shop: Fleet) -> Notebook:
+    """Return the notebook in which caller and workers write."""
+    return Notebook(shop.folder / "observed.txt")
+
+
+def _start(shop: Fleet, seen: Notebook, observers: str, *arguments: str) -> Worker:
+    return shop.start("w1", *arguments, "-I", MODULE, SHOP_OBSERVED=str(seen.path), SHOP_OBSERVERS=observers)
+
+
+def _call(shop: Fleet, seen: Notebook, observers: str) -> tuple[str, list[str]]:
+    """Enqueue from another process; return the trace of its request, and the jobs."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLER, str(seen.path), observers],
+        cwd=ROOT,
+        env={**os.environ, **shop.environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "Failed to detach" not in ended.stderr
+    lines = ended.stdout.splitlines()
+    return lines[0], lines[1].split()
+
+
+def _finished(shop: Fleet, jobs: list[str]) -> None:
+    for job in jobs:
+        eventually(lambda job=job: shop.shop.dispatch.jobs.get(job).state == JobState.COMPLETED, within=20, what=job)
+
+
+def _spans(seen: Notebook) -> list[dict[str, Any]]:
+    return [{"name": name, "id": about, **facts} for _, name, about, facts in seen.notices("span")]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_trace_of_a_request_reaches_into_the_workers(pool: str, shop: Fleet, seen: Notebook) -> None:
+    """Every attempt, wherever it runs, is a child of its enqueue, in the trace of the request that made it."""
+    worker = _start(shop, seen, "ours", *POOLS[pool])
+    request, jobs = _call(shop, seen, "ours")
+    _finished(shop, jobs)
+    assert worker.terminate() == 0
+
+    spans = _spans(seen)
+    for job, attempts in zip(jobs, (2, 1, 1, 1), strict=True):
+        enqueued, *executed = [span for span in spans if span["id"] == job]
+        assert len(executed) == attempts
+        assert {span["parent"] for span in executed} == {enqueued["span"]}
+        assert (enqueued["trace"] == request) == (job != jobs[-1])
+        assert {span["trace"] for span in executed} == {enqueued["trace"]}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_beside_celerys_instrumentation_no_span_is_doubled(pool: str, shop: Fleet, seen: Notebook) -> None:
+    """Publications and tasks have its spans only; those bear our attributes, and retries stay in the trace."""
+    worker = _start(shop, seen, "celerys", *POOLS[pool])
+    request, jobs = _call(shop, seen, "celerys")
+    _finished(shop, jobs)
+    assert worker.terminate() == 0
+
+    spans = _spans(seen)
+    assert {span["scope"] for span in spans} == {"opentelemetry.instrumentation.celery", "caller"}
+    for job, attempts in zip(jobs[:3], (2, 1, 1), strict=True):
+        executed = [span for span in spans if span["id"] == job and span["name"].startswith("run/")]
+        assert len(executed) == attempts
+        assert {span["trace"] for span in executed} == {request}
+        assert [span["outcome"] for span in executed] == [*["retrying"] * (attempts - 1), "completed"]
+    last = [span for span in spans if span["id"] == jobs[-1]]
+    assert {span["trace"] for span in last}.isdisjoint({request})  # nothing of a publication is left in its caller
+
+
+def test_beside_sentry_a_failure_is_told_once(shop: Fleet, seen: Notebook) -> None:
+    """One event for the final failure, none for a planned retry, and one transaction for each attempt."""
+    worker = _start(shop, seen, "sentry", *POOLS["prefork"])
+    flaky, failed = shop.shop.flaky.enqueue("sentry", 1), shop.shop.end.enqueue("fail")
+    assert flaky.result(timeout=20) == 2
+    eventually(lambda: failed.state() == JobState.FAILED, within=20)
+    assert worker.terminate() == 0
+
+    told = [(kind, about) for _, kind, about, _ in seen.notices("sentry")]
+    assert told.count(("event", "shop.end")) == 1
+    assert told.count(("event", "shop.flaky")) == 0
+    assert told.count(("transaction", "shop.flaky")) == 2
+    assert told.count(("transaction", "shop.end")) == 1
+    assert len([span for span in _spans(seen) if span["id"] == failed.id]) == 1
+
+
+def test_a_backend_that_is_down_stops_no_worker(shop: Fleet, seen: Notebook) -> None:
+    """Jobs complete as ever, and the worker stops cleanly."""
+    worker = _start(shop, seen, "away", *POOLS["threads"])
+    handles = [shop.shop.add.enqueue(n) for n in range(50)]
+    assert [handle.result(timeout=20) for handle in handles] == [n + 1 for n in range(50)]
+    assert worker.terminate() == 0
