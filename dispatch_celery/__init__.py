@@ -15,6 +15,7 @@ from dispatch_celery.dlq.selection import BulkPreview, BulkProgress, DeadLetterS
 from dispatch_celery.errors import (
     AlreadyReplayed,
     ConfigurationError,
+    CronConflict,
     CronNotFound,
     DeadLetterNotFound,
     DispatchError,
@@ -22,6 +23,7 @@ from dispatch_celery.errors import (
     Fenced,
     IdempotencyConflict,
     InvalidId,
+    InvalidSchedule,
     JobAlreadyComplete,
     JobCancelled,
     JobFailed,
@@ -36,6 +38,7 @@ from dispatch_celery.errors import (
     PayloadError,
     PayloadTooLarge,
     PromiseNotFound,
+    QueueNotFound,
     ResultTimeout,
     RunCancelled,
     RunFailed,
@@ -59,6 +62,7 @@ from dispatch_celery.jobs.model import Attempt, Job, JobRef, JobState
 from dispatch_celery.jobs.outcome import Cancel, Fail, RetryAfter, Snooze
 from dispatch_celery.jobs.summary import Secret
 from dispatch_celery.middleware.base import ExecutionContext, Middleware
+from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate
 from dispatch_celery.retry import Backoff, Constant, Exponential, Linear, Retry
 from dispatch_celery.scope import Scope, current_scope, scope
 from dispatch_celery.store.paging import Page
@@ -80,16 +84,16 @@ from dispatch_celery.workflows.steps import StepContext, current_step
 __all__ = [
     "AlreadyReplayed", "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "BulkPreview",
     "BulkProgress", "Call", "Cancel", "CodeCheck", "CodeReport", "CodeVerdict", "ConfigurationError", "Constant",
-    "CronId", "CronNotFound", "DeadLetter", "DeadLetterGroup", "DeadLetterId", "DeadLetterKind",
-    "DeadLetterNotFound", "DeadLetterNote", "DeadLetterOrigin", "DeadLetterSelection",
-    "Dispatch", "DispatchError", "Duration", "Event",
-    "EventId", "EventNotFound", "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced",
-    "IdempotencyConflict", "InvalidId", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator",
-    "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState",
-    "JobTimeout", "JournalTooLarge", "LeadershipLost", "Linear", "Middleware", "NonDeterminism", "NotInJob",
-    "NotInStep", "Outcome", "Page", "PayloadError", "PayloadTooLarge", "Promise", "PromiseNotFound", "PromiseRecord",
-    "Received", "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle",
-    "RunId", "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze",
+    "CronConflict", "CronId", "CronNotFound", "DeadLetter", "DeadLetterGroup", "DeadLetterId", "DeadLetterKind",
+    "DeadLetterNotFound", "DeadLetterNote", "DeadLetterOrigin", "DeadLetterSelection", "Dispatch", "DispatchError",
+    "Duration", "Event", "EventId", "EventNotFound", "ExecutionContext", "Exponential", "Extension", "Fail", "Failure",
+    "Fenced", "IdempotencyConflict", "InvalidId", "InvalidSchedule", "Job", "JobAlreadyComplete", "JobCancelled",
+    "JobContext", "JobDecorator", "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable",
+    "JobNotFound", "JobRef", "JobState", "JobTimeout", "JournalTooLarge", "LeadershipLost", "Limit", "Linear",
+    "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Outcome", "Page", "PayloadError", "PayloadTooLarge",
+    "PerKey", "Promise", "PromiseNotFound", "PromiseRecord", "Queue", "QueueNotFound", "Rate", "Received",
+    "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId",
+    "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze",
     "StateConflict", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise",
     "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse",
     "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope", "shared_job",

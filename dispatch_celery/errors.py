@@ -4,6 +4,7 @@
 
     DispatchError
     +-- ConfigurationError             a setting, declaration or broker that cannot work
+    |   +-- InvalidSchedule            a schedule that cannot be read, or could never fire
     |   +-- UnsupportedServer          the Redis or Valkey server is too old or set up to lose data
     +-- PayloadError                   arguments or a result that do not fit their annotations
     |   +-- PayloadTooLarge            ... or that are larger than dispatch_max_payload
@@ -21,6 +22,7 @@
     |   +-- WorkerNotFound
     +-- StateConflict                  the verb does not fit the state the record is in
     |   +-- AlreadyReplayed            a dead letter was replayed before, and otherwise than is asked for now
+    |   +-- CronConflict               a cron entry was edited since it was read
     |   +-- JobAlreadyComplete
     |   +-- JobNotCancellable
     +-- OutcomeError                   what a waiting caller is told
@@ -57,6 +59,7 @@ from typing import ClassVar
 __all__ = [
     "AlreadyReplayed",
     "ConfigurationError",
+    "CronConflict",
     "CronNotFound",
     "DeadLetterNotFound",
     "DispatchError",
@@ -64,6 +67,7 @@ __all__ = [
     "Fenced",
     "IdempotencyConflict",
     "InvalidId",
+    "InvalidSchedule",
     "JobAlreadyComplete",
     "JobCancelled",
     "JobFailed",
@@ -110,6 +114,16 @@ class ConfigurationError(DispatchError):
     """A setting, declaration or broker that cannot work; the message names it and the remedy."""
 
     code = "configuration_error"
+
+
+class InvalidSchedule(ConfigurationError):
+    """A schedule that cannot be read, or could never fire; ``position`` is the character that is wrong, from 1."""
+
+    code = "invalid_schedule"
+
+    def __init__(self, message: str, *, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 class UnsupportedServer(ConfigurationError):
@@ -221,6 +235,12 @@ class AlreadyReplayed(StateConflict):
     def __init__(self, message: str, *, replayed_as: str) -> None:
         super().__init__(message)
         self.replayed_as = replayed_as
+
+
+class CronConflict(StateConflict):
+    """A cron entry was edited since the caller read it; nothing was changed. Read it again, and decide anew."""
+
+    code = "cron_conflict"
 
 
 class JobAlreadyComplete(StateConflict):
