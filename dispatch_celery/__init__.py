@@ -4,6 +4,7 @@ from dispatch_celery.app import Dispatch
 from dispatch_celery.clock import Duration
 from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.config import Settings
+from dispatch_celery.cron.model import CronEntry, CronFire, CronState, Misfire, Overlap
 from dispatch_celery.dlq.model import (
     DeadLetter,
     DeadLetterGroup,
@@ -84,17 +85,18 @@ from dispatch_celery.workflows.steps import StepContext, current_step
 __all__ = [
     "AlreadyReplayed", "AsyncWorkflow", "Attempt", "Backoff", "BoundJob", "BoundStep", "BoundWorkflow", "BulkPreview",
     "BulkProgress", "Call", "Cancel", "CodeCheck", "CodeReport", "CodeVerdict", "ConfigurationError", "Constant",
-    "CronConflict", "CronId", "CronNotFound", "DeadLetter", "DeadLetterGroup", "DeadLetterId", "DeadLetterKind",
-    "DeadLetterNotFound", "DeadLetterNote", "DeadLetterOrigin", "DeadLetterSelection", "Dispatch", "DispatchError",
-    "Duration", "Event", "EventId", "EventNotFound", "ExecutionContext", "Exponential", "Extension", "Fail", "Failure",
-    "Fenced", "IdempotencyConflict", "InvalidId", "InvalidSchedule", "Job", "JobAlreadyComplete", "JobCancelled",
-    "JobContext", "JobDecorator", "JobDefinition", "JobFailed", "JobHandle", "JobId", "JobNotCancellable",
-    "JobNotFound", "JobRef", "JobState", "JobTimeout", "JournalTooLarge", "LeadershipLost", "Limit", "Linear",
-    "Middleware", "NonDeterminism", "NotInJob", "NotInStep", "Outcome", "Page", "PayloadError", "PayloadTooLarge",
-    "PerKey", "Promise", "PromiseNotFound", "PromiseRecord", "Queue", "QueueNotFound", "Rate", "Received",
-    "ResultTimeout", "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId",
-    "RunInfo", "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze",
-    "StateConflict", "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise",
-    "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse",
-    "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope", "shared_job",
+    "CronConflict", "CronEntry", "CronFire", "CronId", "CronNotFound", "CronState", "DeadLetter", "DeadLetterGroup",
+    "DeadLetterId", "DeadLetterKind", "DeadLetterNotFound", "DeadLetterNote", "DeadLetterOrigin",
+    "DeadLetterSelection", "Dispatch", "DispatchError", "Duration", "Event", "EventId", "EventNotFound",
+    "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict", "InvalidId",
+    "InvalidSchedule", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator", "JobDefinition",
+    "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout",
+    "JournalTooLarge", "LeadershipLost", "Limit", "Linear", "Middleware", "Misfire", "NonDeterminism", "NotInJob",
+    "NotInStep", "Outcome", "Overlap", "Page", "PayloadError", "PayloadTooLarge", "PerKey", "Promise",
+    "PromiseNotFound", "PromiseRecord", "Queue", "QueueNotFound", "Rate", "Received", "ResultTimeout", "Retry",
+    "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId", "RunInfo", "RunNotFound",
+    "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze", "StateConflict", "StepContext",
+    "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise", "UnsupportedServer", "Worker",
+    "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse", "WorkflowNotFound", "current_job",
+    "current_scope", "current_step", "scope", "shared_job",
 ]  # fmt: skip

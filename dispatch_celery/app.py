@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
+from collections.abc import Iterable
+from typing import Any, ParamSpec, TypeVar
 
 from celery import Celery
 from typing_extensions import TypeForm
 
-from dispatch_celery.clock import Duration
 from dispatch_celery.cluster.census import Census, take_census
 from dispatch_celery.cluster.service import Stats, WorkerService
 from dispatch_celery.config import Settings
+from dispatch_celery.cron.service import CronService
+from dispatch_celery.decorators import Declaring
 from dispatch_celery.dlq.service import DeadLetterService
 from dispatch_celery.events.model import Event
 from dispatch_celery.events.service import EventService
@@ -28,7 +29,6 @@ from dispatch_celery.jobs.service import JobService
 from dispatch_celery.middleware.base import Middleware
 from dispatch_celery.parts import Parts
 from dispatch_celery.queues.service import QueueService
-from dispatch_celery.retry import Retry
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call as StoreCall
 from dispatch_celery.work.body import refuse_in_body
@@ -37,13 +37,8 @@ from dispatch_celery.worker.bootsteps import install_steps
 from dispatch_celery.worker.broker import install_transport
 from dispatch_celery.worker.checks import Finding, check_celery, check_server
 from dispatch_celery.worker.guard import guard_step
-from dispatch_celery.worker.task import Job, JobDecorator
-from dispatch_celery.workflows.async_context import AsyncWorkflow, WorkflowDecorator
-from dispatch_celery.workflows.context import Workflow
-from dispatch_celery.workflows.definition import WorkflowDefinition
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.service import RunService
-from dispatch_celery.workflows.step_definition import StepDecorator, StepDefinition, UndoStepDecorator
 
 __all__ = ["Dispatch"]
 
@@ -54,11 +49,11 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Dispatch:
+class Dispatch(Declaring):
     """Durable jobs for one Celery app."""
 
     def __init__(self, app: Celery | None = None) -> None:
-        self._parts = Parts()
+        super().__init__(Parts())
         if app is not None:
             self.init_app(app)
 
@@ -75,81 +70,7 @@ class Dispatch:
     def _keep_undecodable(self, *, queue: str, raw: bytes, reason: str) -> None:
         self.dlq.bury(raw, queue=queue, reason=reason)
 
-    # -- declaring
-
-    @overload
-    def job(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def job(self, fn: Callable[P, R], /) -> Job[P, R, R]: ...
-    @overload
-    def job(
-        self,
-        /,
-        *,
-        name: str = ...,
-        queue: str = ...,
-        priority: int = ...,
-        retry: Retry = ...,
-        timeout: Duration = ...,
-    ) -> JobDecorator: ...
-    def job(self, fn: Any = None, /, **options: Any) -> Any:
-        """Make a function a durable job; bare or with options. ``name`` defaults to module and function."""
-        if fn is not None:
-            return self._parts.declarations.declare(fn, options)
-        return lambda function: self._parts.declarations.declare(function, dict(options))
-
-    def remote(self, name: str, /, *, queue: str | None = None) -> JobDecorator:
-        """Declare a job that other workers run: a typed, empty function, to enqueue by."""
-        options = {"name": name, "queue": queue, "remote": True}
-        return cast("JobDecorator", lambda function: self._parts.declarations.declare(function, dict(options)))
-
-    @overload
-    def step(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> StepDefinition[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def step(self, fn: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
-    @overload
-    def step(
-        self,
-        /,
-        *,
-        name: str = ...,
-        retry: Retry = ...,
-        timeout: Duration = ...,
-        undo: Callable[Concatenate[Any, P], object],
-        undo_retry: Retry = ...,
-    ) -> UndoStepDecorator[P]: ...
-    @overload
-    def step(
-        self, /, *, name: str = ..., retry: Retry = ..., timeout: Duration = ..., undo_retry: Retry = ...
-    ) -> StepDecorator: ...
-    def step(self, fn: Any = None, /, **options: Any) -> Any:
-        """Make a function a step of workflows; bare or with options. A plain call of it just runs it."""
-        if fn is not None:
-            return StepDefinition(fn, **options)
-        return lambda function: StepDefinition(function, **options)
-
-    @overload
-    def workflow(
-        self, fn: Callable[Concatenate[AsyncWorkflow, P], Coroutine[Any, Any, R]], /
-    ) -> WorkflowDefinition[P, R]: ...
-    @overload
-    def workflow(self, fn: Callable[Concatenate[Workflow, P], R], /) -> WorkflowDefinition[P, R]: ...
-    @overload
-    def workflow(
-        self,
-        /,
-        *,
-        name: str = ...,
-        version: int = ...,
-        timeout: Duration | None = ...,
-        queue: str | None = ...,
-        priority: int = ...,
-    ) -> WorkflowDecorator: ...
-    def workflow(self, fn: Any = None, /, **options: Any) -> Any:
-        """Make a function of a ``Workflow`` and arguments one version of a durable workflow; bare or with options."""
-        if fn is not None:
-            return self._parts.declarations.declare_workflow(fn, options)
-        return lambda function: self._parts.declarations.declare_workflow(function, dict(options))
+    # -- extending
 
     def add_middleware(self, middleware: Middleware) -> None:
         """Wrap every attempt of a job or step in a callable ``(context, call_next)``, inside of those added before."""
@@ -199,6 +120,11 @@ class Dispatch:
     def queues(self) -> QueueService:
         """The verbs of queues: limit, unlimit, get, list, pause, resume."""
         return self._parts.queues
+
+    @property
+    def crons(self) -> CronService:
+        """The verbs of cron entries: register, list, get, enable, disable, trigger, delete."""
+        return self._parts.crons
 
     @property
     def workers(self) -> WorkerService:

@@ -87,6 +87,13 @@ class Settings(BaseModel):
     max_journal: int = Field(
         64 * 1_048_576, ge=65_536, description="Bytes of outcomes a run may have recorded before it must begin anew."
     )
+    cron: bool = Field(True, description="Let the workers' leader fire cron entries; without, only `celery beat` does.")
+    cron_grace: Milliseconds = Field(
+        60_000, ge=1_000, description="How late a cron slot may be fired before its entry's misfire policy decides."
+    )
+    cron_orphan_grace: Milliseconds = Field(
+        600_000, ge=1_000, description="How long a cron entry from code fires on when no live process declares it."
+    )
     max_snoozes: int = Field(1_000, ge=1, description="Snoozes of one job after which it fails.")
 
     retain_completed: Milliseconds = Field(86_400_000, ge=0, description="How long a completed job is kept.")

@@ -61,11 +61,15 @@ class TypedId(str):
         return cls(f"{cls.prefix}_{_encode(_assemble(moment, partition, random_bits))}")
 
     @classmethod
-    def derive(cls, owner: TypedId, identity: str) -> Self:
-        """Return the id that ``owner`` gives to ``identity``: its time, its partition, 62 bits of SHA-256."""
+    def derive(cls, owner: TypedId, identity: str, *, time_ms: int | None = None) -> Self:
+        """Return the id that ``owner`` gives to ``identity``: its time, its partition, 62 bits of SHA-256.
+
+        ``time_ms``: of what has a moment of its own, such as a slot of a cron entry.
+        """
+        moment = owner.time_ms if time_ms is None else time_ms
         digest = sha256(f"{owner}\0{identity}".encode()).digest()
         bits = int.from_bytes(digest[:8]) & _RANDOM_MASK
-        return cls(f"{cls.prefix}_{_encode(_assemble(owner.time_ms, owner.partition_number, bits))}")
+        return cls(f"{cls.prefix}_{_encode(_assemble(moment, owner.partition_number, bits))}")
 
     @classmethod
     def adopt(cls, foreign: str, *, partition: int = 0) -> Self:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
 from celery import Celery
 
@@ -10,6 +12,12 @@ from dispatch_celery.cluster.service import WorkerService
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.codec import Codec
 from dispatch_celery.config import Settings, load_settings
+from dispatch_celery.cron.definition import CronDeclarations, CronOptions, Spelled, Target
+from dispatch_celery.cron.firing import Firing
+from dispatch_celery.cron.service import CronService
+from dispatch_celery.cron.store import CronStore
+from dispatch_celery.cron.templates import Templates
+from dispatch_celery.cron.timing import Timing
 from dispatch_celery.dlq.listing import DeadLetterListing
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.replaying import Replays
@@ -18,6 +26,7 @@ from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.events.service import EventService
 from dispatch_celery.events.store import EventStore
 from dispatch_celery.extensions.registry import ExtensionRegistry
+from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.jobs.catalogue import Catalogue
 from dispatch_celery.jobs.definition import Enqueuer
 from dispatch_celery.jobs.eager import EagerJobs
@@ -35,7 +44,9 @@ from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.listener import Listener
 from dispatch_celery.store.servertime import ServerTime
+from dispatch_celery.work.ports import Observer
 from dispatch_celery.worker.broker import Wiring, wire
+from dispatch_celery.worker.celery_schedules import READERS, spell
 from dispatch_celery.worker.declaring import Declarations
 from dispatch_celery.worker.fleet import WorkerFleet
 from dispatch_celery.worker.handlers import Handlers
@@ -49,6 +60,8 @@ from dispatch_celery.workflows.store import RunStore
 
 __all__ = ["Parts"]
 
+TargetT = TypeVar("TargetT", bound=Target)
+
 
 class Parts:
     """Everything one app is made of. Nothing is read from ``app.conf`` before a part that needs it is asked for."""
@@ -60,6 +73,8 @@ class Parts:
         self.handlers = Handlers(self.middleware)
         self.observer = ExtensionRegistry(awaiting=self.handlers.on_loop, is_shutdown=is_shutdown)
         self.time = ServerTime()
+        self.cron_declarations = CronDeclarations()
+        self.timing = Timing(READERS)
         self.declarations = Declarations(
             self.registry,
             self.workflows,
@@ -196,6 +211,53 @@ class Parts:
         return QueueService(self.limits, ready=self.jobs.ready)
 
     @cached_property
+    def crons(self) -> CronService:
+        """The verbs of cron entries."""
+        return self.make_crons(self.store)
+
+    def make_crons(self, store: RedisStore) -> CronService:
+        """Return the verbs of cron entries, over connections of a thread's own."""
+        return CronService(
+            store=CronStore(store, self.keys, self.settings, self.time),
+            keys=self.keys,
+            templates=Templates(self.registry, self.workflows, self.writer, self.runs, lambda: self.enqueuer),
+            timing=self.timing,
+            declarations=self.cron_declarations,
+            publisher=self.publisher,
+            observer=self.observer,
+            spell=spell,
+            default_zone=lambda: str(self.app.conf.timezone or "UTC"),
+        )
+
+    def make_firing(self, store: RedisStore, observer: Observer) -> Firing:
+        """Return the duty of whoever fires cron entries, over connections of its own."""
+
+        def call_off(work_id: str, reason: str) -> object:
+            if work_id.startswith(RunId.prefix):
+                return self.runs.call_off(RunId(work_id), reason)
+            return self.jobs.call_off(JobId(work_id), reason)
+
+        return Firing(
+            CronStore(store, self.keys, self.settings, self.time),
+            self.publisher,
+            observer,
+            self.timing,
+            self.settings,
+            call_off=call_off,
+        )
+
+    def declare_cron(self, schedule: Spelled, name: str | None, options: CronOptions) -> Callable[[TargetT], TargetT]:
+        """Return what takes a job or workflow in, to be fired by a schedule that is checked here."""
+        words = spell(schedule)
+        self.timing.window(options.timetable(words, "UTC")).check()
+
+        def declare(target: TargetT) -> TargetT:
+            self.cron_declarations.add(target, words, name, options)
+            return target
+
+        return declare
+
+    @cached_property
     def workers(self) -> WorkerService:
         """The verbs of workers."""
         return WorkerService(ClusterStore(self.store, self.keys, self.settings, self.time))
@@ -236,6 +298,8 @@ class Parts:
             dead_letters=self.dlq,
             fleet=self.fleet,
             events=self.events,
+            make_crons=self.make_crons,
+            make_firing=self.make_firing,
         )
 
     @cached_property

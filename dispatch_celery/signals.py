@@ -1,6 +1,7 @@
 """Every signal of the product, to import from one place; ``jobs`` and ``workflows.signals`` say what each carries."""
 
 from dispatch_celery.jobs.signals import (
+    cron_fired,
     event_published,
     job_cancelled,
     job_completed,
@@ -31,6 +32,7 @@ from dispatch_celery.workflows.signals import (
 )
 
 __all__ = [
+    "cron_fired",
     "event_published",
     "job_cancelled",
     "job_completed",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import TypeAlias
 
-from dispatch_celery.ids import EventId
+from dispatch_celery.ids import CronId, EventId, JobId, RunId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.workflows.model import RunRef
 
@@ -100,6 +100,16 @@ class Extension:
 
     def on_event_published(self, event: EventId, name: str, key: str) -> Heard:
         """An event was published; in the process that published it."""
+
+    def on_cron_fired(
+        self,
+        cron: CronId,
+        name: str,
+        slot: datetime | None,
+        id: JobId | RunId,  # noqa: A002 - the word of the whole API
+        late: float,
+    ) -> Heard:
+        """An entry has created a job or run, for a slot (None: by hand); ``late`` seconds after it was due."""
 
     def on_leader_changed(self, leader: str) -> Heard:
         """This worker has seen another leader than before."""

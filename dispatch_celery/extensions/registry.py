@@ -159,7 +159,9 @@ class ExtensionRegistry:
         fields: dict[str, Any] = {"event": f"dispatch.{kind}.{moment}" if kind else f"dispatch.{moment}"}
         if ref is not None:
             fields |= {f"{kind}_id": ref.id, f"{kind}_name": ref.name, "queue": ref.queue, "scope": ref.scope}
-        fields |= {name: facts[name] for name in ("attempt", "elapsed", "holder", "worker", "leader") if name in facts}
+        fields |= {
+            name: facts[name] for name in ("attempt", "elapsed", "holder", "worker", "leader", "cron") if name in facts
+        }
         shown = " ".join(f"{name}={value}" for name, value in fields.items() if value != "")
         logger.log(level, "%s", shown, extra={"dispatch": fields})
 

@@ -15,12 +15,12 @@ signal                 keyword arguments            process                 Cele
 ``worker_lost``        ``worker``                   leader                  (none)
 ``leader_changed``     ``leader``                   main                    (none)
 ``event_published``    ``event name key``           caller                  (none)
+``cron_fired``         ``cron name slot id late``   caller, leader          (none)
 ``shutdown``           (none)                       main                    ``worker_shutdown``
 =====================  ===========================  ======================  ==================================
 
 Of the processes, ``caller`` is the one that asked for it, ``executor`` the one that runs it, ``main`` the main process
 of a worker, where it settles what an executor could not, and ``leader`` the main process of the worker that leads.
-
 The sender is the job's name, or the worker's id. Each is sent once, from the recorded transition, in the
 process that recorded it.
 """
@@ -33,6 +33,7 @@ from celery.utils.dispatch import Signal
 
 __all__ = [
     "SIGNALS",
+    "cron_fired",
     "event_published",
     "job_cancelled",
     "job_completed",
@@ -64,6 +65,7 @@ job_recovered: Final = _signal("job_recovered", "job", "holder", "why")
 worker_joined: Final = _signal("worker_joined", "worker")
 worker_lost: Final = _signal("worker_lost", "worker")
 event_published: Final = _signal("event_published", "event", "name", "key")
+cron_fired: Final = _signal("cron_fired", "cron", "name", "slot", "id", "late")
 leader_changed: Final = _signal("leader_changed", "leader")
 shutdown: Final = _signal("shutdown")
 
@@ -80,6 +82,7 @@ SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "worker_lost": (worker_lost, ("worker",)),
     "leader_changed": (leader_changed, ("leader",)),
     "event_published": (event_published, ("event", "name", "key")),
+    "cron_fired": (cron_fired, ("cron", "name", "slot", "id", "late")),
     "shutdown": (shutdown, ()),
 }
 """Moments, as transitions report them, to their signal and the facts it carries."""

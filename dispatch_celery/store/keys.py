@@ -49,6 +49,14 @@ key, after ``{<namespace>:0}:``         type       holds
 ``limit:<limit>:known``                 hash       job id to its request or permit: each is in one of the two, once
 ``limit:<limit>:buckets``               hash       tokens of keys that have a rate of their own
 ``grants``                              zset       permits to be handed to their jobs, by when they were granted
+``cron:<id>``                           hash       one cron entry
+``cron:<id>:fires``                     list       its last fires, the newest first, capped
+``crons``                               zset       every cron entry, by ``created_at``
+``cron-slots``                          zset       the enabled ones, by when the next is due; also the channel of edits
+``cron-chores``                         zset       slots that wait for an end, and what is to be cancelled, by when
+``cron-declared``                       zset       entries that code declares, by when a live process last did
+``cron-leader``                         hash       who fires: id, term and lease
+``cron-beat``                           hash       what ``beat_schedule`` has sent: its name to when it last ran
 ``server``                              hash       the server's ``run_id`` when it was last reconciled
 ``journal``                             stream     one entry per transition, capped; off unless ``dispatch_journal``
 ======================================  =========  ==============================================================
@@ -132,6 +140,14 @@ class Keys:
         """Return the key of an idempotency key; a digest, because its text is the user's."""
         digest = sha256(f"{scope}\0{name}\0{key}".encode()).hexdigest()[:40]
         return f"{self.tag}key:{digest}"
+
+    def cron(self, cron_id: str) -> str:
+        """Return a cron entry."""
+        return f"{self.tag}cron:{cron_id}"
+
+    def cron_fires(self, cron_id: str) -> str:
+        """Return the last fires of a cron entry."""
+        return f"{self.cron(cron_id)}:fires"
 
     def worker(self, incarnation: str) -> str:
         """Return a worker's description, and the channel it listens on."""
@@ -242,6 +258,36 @@ class Keys:
     def grants(self) -> str:
         """Permits on their way to their job."""
         return self._fixed("grants")
+
+    @cached_property
+    def crons(self) -> str:
+        """Every cron entry."""
+        return self._fixed("crons")
+
+    @cached_property
+    def cron_slots(self) -> str:
+        """Cron entries by when they are fired next."""
+        return self._fixed("cron-slots")
+
+    @cached_property
+    def cron_chores(self) -> str:
+        """What cron has left to do beside its slots."""
+        return self._fixed("cron-chores")
+
+    @cached_property
+    def cron_declared(self) -> str:
+        """Cron entries by when code last declared them."""
+        return self._fixed("cron-declared")
+
+    @cached_property
+    def cron_leader(self) -> str:
+        """Who fires cron entries."""
+        return self._fixed("cron-leader")
+
+    @cached_property
+    def cron_beat(self) -> str:
+        """What ``beat_schedule`` has sent."""
+        return self._fixed("cron-beat")
 
     @cached_property
     def server(self) -> str:

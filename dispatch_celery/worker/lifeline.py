@@ -64,6 +64,7 @@ class Lifeline:
         observer: Observer,
         describe: Callable[[], tuple[Mapping[str, Word], Mapping[str, str]]],
         on_forced: Callable[[], None] | None,
+        on_known: Callable[[], None] = lambda: None,
     ) -> None:
         self._cluster = cluster
         self._recovery = recovery
@@ -71,12 +72,13 @@ class Lifeline:
         self._keeper = keeper
         self._page = page
         self._keys = keys
-        self._bells = {keys.timers: "timers", keys.permits: "permits"}
+        self._bells = {keys.timers: "timers", keys.permits: "permits", keys.cron_slots: "cron"}
         self._settings = settings
         self._channel = channel
         self._observer = observer
         self._describe = describe
         self._on_forced = on_forced
+        self._on_known = on_known
         self._nonce = mint_nonce()
         self.holder = ""
         self._candidate: WorkerId | None = None
@@ -260,6 +262,7 @@ class Lifeline:
         if sent >= self._known_at:
             self._known_at = sent + _STILL_KNOWN
             self._cluster.still_know(list(self._describe()[1]), pulse.now)
+            self._on_known()
 
     def _trust(self, sent: int) -> None:
         """Publish how long the lease may be trusted: counted from the sending, less a margin for slow clocks."""

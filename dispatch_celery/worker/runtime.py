@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -18,7 +19,10 @@ from dispatch_celery.cluster.reconcile import Reconcile
 from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
+from dispatch_celery.cron.firing import Firing
+from dispatch_celery.cron.service import CronService
 from dispatch_celery.dlq.service import DeadLetterService
+from dispatch_celery.errors import DispatchError
 from dispatch_celery.events.service import Deliveries, EventService
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.definition import Call
@@ -89,6 +93,8 @@ class Runtime:
         dead_letters: DeadLetterService,
         fleet: Fleet,
         events: EventService,
+        make_crons: Callable[[RedisStore], CronService],
+        make_firing: Callable[[RedisStore, Observer], Firing],
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -107,6 +113,9 @@ class Runtime:
         self._dead_letters = dead_letters
         self._fleet = fleet
         self._events = events
+        self._make_crons = make_crons
+        self._make_firing = make_firing
+        self._firing: Firing | None = None
         self._jobs = JobStore(task_store, keys, settings, time)
         self._tracing: Tracing | None = None
         self._seat: PageSeat | None = None
@@ -191,6 +200,7 @@ class Runtime:
             observer=self._aside,
             describe=lambda: (_description(worker), self._names()),
             on_forced=None if children else exit_now,
+            on_known=self._make_crons(renewing).touch,
         )
 
     def _recovery(self, store: RedisStore, observer: Observer) -> Recovery:
@@ -225,7 +235,12 @@ class Runtime:
                 kinds=self._kinds(store, observer),
                 term=term,
             )
+            cron: list[Service] = []
+            if self._settings.cron:
+                self._firing = self._make_firing(store, observer)
+                cron.append(self._firing)
             return [
+                *cron,
                 DeadWorkers(cluster, recovery, term, self._aside),
                 Timers(house),
                 Marks(house),
@@ -269,6 +284,16 @@ class Runtime:
             logger.warning("unsafe: %s", finding)
         refuse_unsafe(findings)
 
+    def declare_crons(self) -> None:
+        """Register the cron entries that this app declares.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        written = self._make_crons(self._task_store).declare()
+        if written:
+            logger.info("registered %d cron entries", written)
+
     @property
     def shutdown_grace(self) -> int:
         """Milliseconds running jobs have after SIGTERM."""
@@ -301,6 +326,9 @@ class Runtime:
     def leave_worker(self) -> None:
         """Tell extensions, and close what the process used."""
         self._observer("shutdown", None)
+        if self._firing is not None:
+            with suppress(DispatchError):  # its lead ends by itself soon
+                self._firing.resign()
         self._handlers.close()
         for store in self._own_stores:
             store.close()

@@ -29,6 +29,7 @@ ONE_KEY = frozenset(
             "LPUSH",
             "RPUSH",
             "LLEN",
+            "LTRIM",
             "SADD",
             "SREM",
             "SCARD",

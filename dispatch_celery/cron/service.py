@@ -1,0 +1,411 @@
+"""The verbs of cron entries: register, list, get, enable, disable, trigger, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from dispatch_celery.clock import Duration, from_ms
+from dispatch_celery.cron.definition import CronDeclarations, CronOptions, Declared, Spelled, Target
+from dispatch_celery.cron.model import CronEntry, CronState, Misfire, Overlap, check_name
+from dispatch_celery.cron.records import Birth, Registration
+from dispatch_celery.cron.store import CronStore
+from dispatch_celery.cron.templates import Templates
+from dispatch_celery.cron.timing import Timing
+from dispatch_celery.errors import (
+    CronConflict,
+    CronNotFound,
+    DispatchError,
+    InvalidId,
+    InvalidSchedule,
+    StoreUnavailable,
+)
+from dispatch_celery.ids import CronId, JobId, RunId
+from dispatch_celery.scope import Scope
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.paging import Page, Pager
+from dispatch_celery.store.replies import text
+from dispatch_celery.work.body import refuse_in_body
+from dispatch_celery.work.model import WakeUp
+from dispatch_celery.work.ports import Observer, Publisher
+from dispatch_celery.work.upkeep import publish_marked
+
+__all__ = ["CronService"]
+
+logger = logging.getLogger(__name__)
+
+_TRIES: Final = 5
+_SHOWN: Final = 5
+_BATCH: Final = 500
+
+
+class CronService:
+    """Everything callers may do with cron entries. Safe for threads.
+
+    An entry is named by its id or its name. Each verb has an ``a`` twin for event loops: the same, without holding the
+    loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: CronStore,
+        keys: Keys,
+        templates: Templates,
+        timing: Timing,
+        declarations: CronDeclarations,
+        publisher: Publisher,
+        observer: Observer,
+        spell: Callable[[Spelled], str],
+        default_zone: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._templates = templates
+        self._timing = timing
+        self._declarations = declarations
+        self._publisher = publisher
+        self._observer = observer
+        self._spell = spell
+        self._default_zone = default_zone
+        self._pager = Pager(store.port)
+
+    # -- edits
+
+    def register(
+        self,
+        name: str,
+        schedule: Spelled,
+        target: Target | str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        timezone: str | None = None,
+        scope: Scope | None = None,
+        misfire: str | Misfire = "once",
+        overlap: str | Overlap = Overlap.ALLOW,
+        jitter: Duration = 0,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        revision: int | None = None,
+    ) -> CronEntry:
+        """Register an entry, or edit the one of that name; a whole entry is given each time. Idempotent.
+
+        ``schedule``: five cron fields, or six with the seconds first, ``@hourly`` and kin, ``@every 30s``, or a
+        schedule object of Celery. ``target``: a job or workflow, or its name. ``revision``: the one the caller has
+        seen; an edit by somebody else since then is a conflict. It fires from its first slot after now.
+
+        Raises:
+            InvalidSchedule: the schedule, zone or dates cannot be, or would never fire.
+            PayloadError: the arguments do not fit the target.
+            CronConflict: it was edited meanwhile; nothing was changed.
+        """
+        refuse_in_body("dispatch.crons.register()")
+        options = CronOptions(
+            timezone=timezone,
+            arguments=arguments,
+            scope=scope,
+            misfire=misfire,
+            overlap=overlap,
+            jitter=jitter,
+            start=start,
+            end=end,
+        )
+        entry = self._registration(check_name(name), self._spell(schedule), target, options)
+        now, (stored,) = self._store.time(), self._store.raw([entry.id])
+        slot, due = self._first(entry, now)
+        expected = int(text(stored.get("revision")) or 0) if revision is None else revision
+        call = self._store.registering(entry, next_slot=slot, next_due=due, expected=expected)
+        ((verdict, current),) = self._store.registered([call])
+        if verdict == "CONFLICT":
+            raise _conflict(name, expected, current)
+        return self.get(entry.id)
+
+    def _registration(self, name: str, schedule: str, target: Target | str, options: CronOptions) -> Registration:
+        timetable = options.timetable(schedule, self._default_zone())
+        self._timing.window(timetable).check()
+        return Registration(
+            name=name,
+            timetable=timetable,
+            template=self._templates.make(target, options.arguments or {}, options.scope or Scope()),
+            misfire=Misfire.parse(options.misfire),
+            overlap=Overlap(options.overlap),
+        )
+
+    def _first(self, entry: Registration, now: int) -> tuple[int | None, int | None]:
+        slot, due = self._timing.first(entry.id, entry.timetable, now)
+        if slot is None:
+            raise InvalidSchedule(f"{entry.name}: {entry.timetable.schedule!r} names no moment from now on")
+        return slot, due
+
+    def enable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - the word of the whole API
+        """Let an entry fire again, from its first slot after now. One that was orphaned is the API's from now on.
+
+        Raises:
+            CronNotFound: there is none.
+            CronConflict: it was edited since ``revision``.
+        """
+        return self._switch(id, revision, enabled=True)
+
+    def disable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - as above
+        """Pause an entry; what it has created goes on.
+
+        Raises:
+            CronNotFound: there is none.
+            CronConflict: it was edited since ``revision``.
+        """
+        return self._switch(id, revision, enabled=False)
+
+    def _switch(self, cron_id: CronId | str, revision: int | None, *, enabled: bool) -> CronEntry:
+        refuse_in_body("dispatch.crons.enable() and disable()")
+        for entry in self._looking(cron_id, revision):
+            slot: int | None = None
+            due: int | None = None
+            if enabled:
+                slot, due = self._timing.first(entry.id, entry.timetable, self._store.time())
+            expected = entry.revision if revision is None else revision
+            verdict, current = self._store.enable(entry.id, expected, enabled=enabled, next_slot=slot, next_due=due)
+            if verdict in ("DONE", "SAME"):
+                return self.get(entry.id)
+            if verdict == "CONFLICT" and revision is not None:
+                raise _conflict(entry.name, revision, current)
+        raise CronConflict(f"cron entry {cron_id} is edited again and again: read it again, and decide anew")
+
+    def delete(self, id: CronId | str, *, revision: int | None = None) -> None:  # noqa: A002 - as above
+        """Delete an entry; what it has created goes on. One that code declares comes back when a worker starts.
+
+        Raises:
+            CronNotFound: there is none.
+            CronConflict: it was edited since ``revision``.
+        """
+        refuse_in_body("dispatch.crons.delete()")
+        cron_id = _id_of(id)
+        verdict = self._store.delete(cron_id, revision)
+        if verdict == "GONE":
+            raise _not_found(id)
+        if verdict == "CONFLICT" and revision is not None:
+            raise _conflict(str(id), revision, self.get(cron_id).revision)
+
+    def trigger(self, id: CronId | str) -> JobId | RunId:  # noqa: A002 - as above
+        """Run an entry now, whether it is enabled or not; its slots stay as they are. Return the id of what it created.
+
+        Raises:
+            CronNotFound: there is none.
+        """
+        refuse_in_body("dispatch.crons.trigger()", "use wf.run_job or wf.run_child of what it calls")
+        made: Birth | None = None
+        for entry in self._looking(id, None):
+            made = Birth.of(entry, None, work_id=None if made is None else made.ref.id)
+            wakeup = WakeUp(ref=made.ref, wake="1", spec=made.spec)
+            riders = self._publisher.riders([wakeup])
+            if riders:
+                riders.append(self._store.unmarking([(made.ref.id, "1")]))
+            verdict = self._store.trigger(entry, made, riders)
+            if verdict == "GONE":
+                raise _not_found(id)
+            if verdict in ("FIRED", "REPEATED"):
+                self._told(entry, wakeup, rode=bool(riders))
+                return JobId(made.ref.id) if isinstance(made.ref.id, JobId) else RunId(made.ref.id)
+        raise CronConflict(f"cron entry {id} is edited again and again: try again")
+
+    def _told(self, entry: CronEntry, wakeup: WakeUp, *, rode: bool) -> None:
+        if rode:
+            self._publisher.announce([wakeup])
+        else:
+            try:
+                publish_marked(self._store, self._publisher, [wakeup])
+            except StoreUnavailable as error:
+                logger.warning("%s waits for the broker and will be swept: %s", wakeup.ref.id, error)
+        self._observer("enqueued", wakeup.ref)
+        facts = {"cron": entry.id, "name": entry.name, "slot": None, "id": wakeup.ref.id, "late": 0.0}
+        self._observer("cron_fired", None, **facts)
+
+    def _looking(self, cron_id: CronId | str, revision: int | None) -> Iterator[CronEntry]:
+        """Yield an entry as it is now, for a few tries; a caller who names a revision has one."""
+        for _ in range(_TRIES if revision is None else 1):
+            yield self.get(cron_id)
+
+    # -- read
+
+    def get(self, id: CronId | str) -> CronEntry:  # noqa: A002 - as above
+        """Return an entry, with its last fires and its next ones.
+
+        Raises:
+            CronNotFound: there is none of this id or name.
+        """
+        (entry,) = self._store.entries([_id_of(id)])
+        if entry is None:
+            raise _not_found(id)
+        return self._with_next([entry])[0]
+
+    def list(
+        self,
+        *,
+        state: CronState | str | None = None,
+        target: str | None = None,
+        origin: str | None = None,
+        scope: Scope | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[CronEntry]:
+        """Return one page of entries, the newest first. ``target``: the job or workflow; ``origin``: code or api."""
+        wanted = None if state is None else CronState(state)
+
+        def keep(entry: CronEntry) -> bool:
+            fits = wanted in (None, entry.state) and target in (None, entry.template.name)
+            return fits and origin in (None, entry.origin) and (scope is None or scope.covers(entry.scope))
+
+        page = self._pager.page([self._keys.crons], self._store.entries, keep=keep, limit=limit, cursor=cursor)
+        return Page(tuple(self._with_next(page.records)), page.next_cursor)
+
+    def _with_next(self, entries: Sequence[CronEntry]) -> builtins.list[CronEntry]:
+        now = from_ms(self._store.time())
+        return [replace(entry, next_fires=tuple(self._upcoming(entry, now))) for entry in entries]
+
+    def _upcoming(self, entry: CronEntry, now: datetime) -> builtins.list[datetime]:
+        try:
+            return self._timing.upcoming(entry, now, _SHOWN)
+        except InvalidSchedule as error:  # its kind of schedule is none that this process knows
+            logger.debug("%s: %s", entry.name, error)
+            return []
+
+    def upcoming(self, id: CronId | str, *, count: int = _SHOWN) -> builtins.list[datetime]:  # noqa: A002 - as above
+        """Return the next moments of an entry's schedule, at most a hundred, whether it is enabled or not."""
+        entry = self.get(id)
+        return self._timing.upcoming(entry, from_ms(self._store.time()), min(max(count, 0), 100))
+
+    # -- what code declares
+
+    def declare(self) -> int:
+        """Register what this app's code declares; return how many entries were written. Idempotent.
+
+        What code has declared before stays as people have edited it since; a changed declaration is an edit.
+        """
+        entries = [entry for one in self._declarations if (entry := self._declared(one)) is not None]
+        written = 0
+        for at in range(0, len(entries), _BATCH):
+            written += self._declare(entries[at : at + _BATCH])
+        return written
+
+    def _declared(self, one: Declared) -> Registration | None:
+        try:
+            return self._registration(one.name, one.schedule, one.target, one.options)
+        except StoreUnavailable:
+            raise
+        except DispatchError:  # the others are registered all the same, and the worker works
+            logger.exception("the cron entry %r, which code declares, cannot be registered", one.name)
+            return None
+
+    def _declare(self, entries: Sequence[Registration]) -> int:
+        now, calls = self._store.time(), []
+        for entry, (declaration, orphaned) in zip(
+            entries, self._store.declared([one.id for one in entries]), strict=True
+        ):
+            if declaration == entry.fingerprint and not orphaned:
+                continue
+            slot, due = self._timing.first(entry.id, entry.timetable, now)
+            calls.append(self._store.registering(entry, next_slot=slot, next_due=due, is_declared=True))
+        self._store.registered(calls)
+        self._store.touch([entry.id for entry in entries])
+        return len(calls)
+
+    def touch(self) -> None:
+        """Say that a live process declares this app's entries."""
+        if len(self._declarations):
+            self._store.touch([CronId.adopt(one.name) for one in self._declarations])
+
+    # -- the same on an event loop, written by .ci/make_twins.py
+
+    async def aregister(
+        self,
+        name: str,
+        schedule: Spelled,
+        target: Target | str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        timezone: str | None = None,
+        scope: Scope | None = None,
+        misfire: str | Misfire = "once",
+        overlap: str | Overlap = Overlap.ALLOW,
+        jitter: Duration = 0,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        revision: int | None = None,
+    ) -> CronEntry:
+        """Do as ``register``, without holding the event loop."""
+        return await asyncio.to_thread(
+            self.register,
+            name,
+            schedule,
+            target,
+            arguments=arguments,
+            timezone=timezone,
+            scope=scope,
+            misfire=misfire,
+            overlap=overlap,
+            jitter=jitter,
+            start=start,
+            end=end,
+            revision=revision,
+        )
+
+    async def alist(
+        self,
+        *,
+        state: CronState | str | None = None,
+        target: str | None = None,
+        origin: str | None = None,
+        scope: Scope | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[CronEntry]:
+        """Do as ``list``, without holding the event loop."""
+        return await asyncio.to_thread(
+            self.list, state=state, target=target, origin=origin, scope=scope, limit=limit, cursor=cursor
+        )
+
+    async def aget(self, id: CronId | str) -> CronEntry:  # noqa: A002 - the word of the whole API
+        """Do as ``get``, without holding the event loop."""
+        return await asyncio.to_thread(self.get, id)
+
+    async def aupcoming(self, id: CronId | str, *, count: int = _SHOWN) -> builtins.list[datetime]:  # noqa: A002 - the word of the whole API
+        """Do as ``upcoming``, without holding the event loop."""
+        return await asyncio.to_thread(self.upcoming, id, count=count)
+
+    async def aenable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - the word of the whole API
+        """Do as ``enable``, without holding the event loop."""
+        return await asyncio.to_thread(self.enable, id, revision=revision)
+
+    async def adisable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - the word of the whole API
+        """Do as ``disable``, without holding the event loop."""
+        return await asyncio.to_thread(self.disable, id, revision=revision)
+
+    async def atrigger(self, id: CronId | str) -> JobId | RunId:  # noqa: A002 - the word of the whole API
+        """Do as ``trigger``, without holding the event loop."""
+        return await asyncio.to_thread(self.trigger, id)
+
+    async def adelete(self, id: CronId | str, *, revision: int | None = None) -> None:  # noqa: A002 - the word of the whole API
+        """Do as ``delete``, without holding the event loop."""
+        await asyncio.to_thread(self.delete, id, revision=revision)
+
+
+def _id_of(name: CronId | str) -> CronId:
+    try:
+        return CronId.parse(name)
+    except InvalidId:
+        return CronId.adopt(check_name(name))
+
+
+def _not_found(name: CronId | str) -> CronNotFound:
+    return CronNotFound(f"there is no cron entry {str(name)!r}: no id or name of one in this namespace")
+
+
+def _conflict(name: str, expected: int, current: int) -> CronConflict:
+    return CronConflict(
+        f"cron entry {name!r} was edited meanwhile: it is at revision {current}, and you have seen {expected};"
+        " nothing was changed: read it again, and decide anew"
+    )

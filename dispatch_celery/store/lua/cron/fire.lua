@@ -1,0 +1,40 @@
+-- PURPOSE  Fires one slot of an entry, once: creates its job or run, if what it created last allows it, and moves on.
+-- KEYS     entry fires slots chores last leader record to_state to_name scope lane lanes marks journal due timers
+-- ARGV     now journal cron term revision slot fired next next_due id last lane scoped timeout grace event *fields
+--          slot: the entry's next slot as the caller knows it; fired: the slot to fire, which may be a later one, or
+--          empty to pass over what was missed; next, next_due: the slot behind, and when it is to be fired; empty: none.
+--          id: of what is created; last: the id of what was created last, whose record is `last`, or empty.
+--          timeout, grace: ms. fields: of the record, name and value in turn.
+-- RETURNS  FIRED now | QUEUED now | OVERLAPPED now | PASSED now | STALE | GONE
+-- ERRORS   LEADERSHIP_LOST
+-- TRANSITIONS new>pending
+-- COST     O(log n)
+-- INCLUDE  clock journal ready arm term born active noted
+local refusal = reigns(A.term)
+if refusal then return refusal end
+local now = clock(A.now)
+local seen = redis.call('HMGET', K.entry, 'revision', 'next_slot', 'last_id', 'overlap', 'queued_slot')
+if not seen[1] then return {'GONE'} end
+if seen[1] ~= A.revision or seen[2] ~= A.slot or (seen[3] or '') ~= A.last then return {'STALE'} end
+
+local busy = A.fired ~= '' and seen[4] ~= 'allow' and active(K.last)
+local outcome = 'FIRED'
+if A.fired == '' then
+  outcome = 'PASSED'
+elseif seen[5] or (busy and seen[4] == 'skip') then
+  outcome = 'OVERLAPPED'
+elseif busy and seen[4] == 'queue_one' then
+  outcome = 'QUEUED'
+end
+if A.next == '' then redis.call('ZREM', K.slots, A.cron) else redis.call('ZADD', K.slots, A.next_due, A.cron) end
+redis.call('HSET', K.entry, 'next_slot', A.next, 'next_due', A.next_due)
+if outcome == 'FIRED' then
+  born(A.id, now)
+  redis.call('HSET', K.entry, 'last_id', A.id, 'last_slot', A.fired, 'last_at', now)
+  if busy then redis.call('ZADD', K.chores, now, 'cancel ' .. A.cron .. ' ' .. A.last) end
+elseif outcome == 'QUEUED' then
+  redis.call('HSET', K.entry, 'queued_slot', A.fired)
+  redis.call('ZADD', K.chores, now + tonumber(A.grace), 'queued ' .. A.cron)
+end
+noted(string.lower(outcome), A.fired == '' and A.slot or A.fired, now, outcome == 'FIRED' and A.id or '')
+return {outcome, string.format('%.0f', now)}
