@@ -99,6 +99,12 @@ class Settings(BaseModel):
     retain_completed: Milliseconds = Field(86_400_000, ge=0, description="How long a completed job is kept.")
     retain_cancelled: Milliseconds = Field(86_400_000, ge=0, description="How long a cancelled job is kept.")
     retain_failed: Milliseconds = Field(30 * 86_400_000, ge=0, description="How long a dead letter is kept.")
+    max_dead_letters: int = Field(
+        1_000_000, ge=1, description="How many dead letters are kept; the leader deletes the oldest beyond it."
+    )
+    dead_letter_threshold: int = Field(
+        0, ge=0, description="Above how many dead letters an alert is told, once until they are fewer; 0 tells none."
+    )
     retain_events: Milliseconds = Field(7 * 86_400_000, ge=1, description="How long an event can be found.")
     max_events: int = Field(100_000, ge=1, description="How many events a topic holds; more are refused.")
     max_inbox: int = Field(

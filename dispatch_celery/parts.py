@@ -21,6 +21,7 @@ from dispatch_celery.cron.timing import Timing
 from dispatch_celery.dlq.listing import DeadLetterListing
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.replaying import Replays
+from dispatch_celery.dlq.returning import Returns
 from dispatch_celery.dlq.service import DeadLetterService
 from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.events.service import EventService
@@ -198,6 +199,7 @@ class Parts:
             listing=DeadLetterListing(store, self.keys),
             replays=Replays(store, self.records, self.jobs, self.writer, self.observer, self.registry.declared),
             purges=Purges(self.records, self.job_store),
+            returns=Returns(store, self.publisher),
         )
 
     @cached_property

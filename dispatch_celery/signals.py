@@ -2,6 +2,7 @@
 
 from dispatch_celery.jobs.signals import (
     cron_fired,
+    dead_letter_alert,
     event_published,
     job_cancelled,
     job_completed,
@@ -33,6 +34,7 @@ from dispatch_celery.workflows.signals import (
 
 __all__ = [
     "cron_fired",
+    "dead_letter_alert",
     "event_published",
     "job_cancelled",
     "job_completed",

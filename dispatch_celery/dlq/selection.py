@@ -19,7 +19,8 @@ from dispatch_celery.dlq.listing import DeadLetterListing
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.replaying import Replays, Request
-from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.dlq.returning import Returns
+from dispatch_celery.errors import ConfigurationError, NotFoundError, StateConflict
 from dispatch_celery.ids import JobId
 from dispatch_celery.work.body import refuse_in_body
 
@@ -61,12 +62,19 @@ class DeadLetterSelection:
     """Dead letters chosen by filters. Nothing is read or changed before one of its verbs is called."""
 
     def __init__(
-        self, chosen: DeadLetterFilter, *, listing: DeadLetterListing, replays: Replays, purges: Purges
+        self,
+        chosen: DeadLetterFilter,
+        *,
+        listing: DeadLetterListing,
+        replays: Replays,
+        purges: Purges,
+        returns: Returns,
     ) -> None:
         self._chosen = chosen
         self._listing = listing
         self._replays = replays
         self._purges = purges
+        self._returns = returns
 
     def count(self) -> int:
         """Return how many there are now."""
@@ -121,6 +129,29 @@ class DeadLetterSelection:
             return batch.made, batch.refused
 
         return self._each(chosen, act, limit, follower)
+
+    def put_back(
+        self, *, limit: int | None = None, force: bool = False, on_progress: Follower | None = None
+    ) -> BulkProgress:
+        """Put the messages among them that were not put back yet into their queues; return what was done."""
+        refuse_in_body("dispatch.dlq.select().put_back()")
+        chosen = replace(
+            self._chosen,
+            kind=self._chosen.kind or DeadLetterKind.MESSAGE,
+            replayed=False if self._chosen.replayed is None else self._chosen.replayed,
+        )
+
+        def act(letters: Sequence[DeadLetter]) -> tuple[int, Mapping[str, str]]:
+            refused: dict[str, str] = {}
+            changed = 0
+            for letter in letters:
+                try:
+                    changed += self._returns.put_back(letter, queue=None, force=force)
+                except (StateConflict, NotFoundError) as error:
+                    refused[letter.id] = str(error)
+            return changed, refused
+
+        return self._each(chosen, act, limit, on_progress)
 
     def purge(self, *, limit: int | None = None, on_progress: Follower | None = None) -> BulkProgress:
         """Delete them with the records of their jobs, for good; return what was done."""
@@ -183,6 +214,12 @@ class DeadLetterSelection:
         return await asyncio.to_thread(
             self.replay, limit=limit, rate=rate, queue=queue, force=force, on_progress=on_progress
         )
+
+    async def aput_back(
+        self, *, limit: int | None = None, force: bool = False, on_progress: Follower | None = None
+    ) -> BulkProgress:
+        """Do as ``put_back``, without holding the event loop."""
+        return await asyncio.to_thread(self.put_back, limit=limit, force=force, on_progress=on_progress)
 
     async def apurge(self, *, limit: int | None = None, on_progress: Follower | None = None) -> BulkProgress:
         """Do as ``purge``, without holding the event loop."""

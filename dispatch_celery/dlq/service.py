@@ -1,21 +1,23 @@
-"""The verbs of dead letters: list, groups, get, count, select, replay, replay_all, purge."""
+"""The verbs of dead letters: list, groups, get, count, note, select, replay, replay_all, put_back, purge."""
 
 from __future__ import annotations
 
 import asyncio
 import builtins
+import getpass
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dispatch_celery.dlq.filters import DeadLetterFilter
 from dispatch_celery.dlq.listing import DeadLetterListing
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup, DeadLetterOrigin
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.replaying import Replays, Request
+from dispatch_celery.dlq.returning import Returns
 from dispatch_celery.dlq.selection import BulkProgress, DeadLetterSelection
 from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
-from dispatch_celery.ids import DeadLetterId, JobId
+from dispatch_celery.ids import DeadLetterId, JobId, mint_nonce
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.jobs.service import JobService
@@ -25,19 +27,29 @@ from dispatch_celery.work.body import refuse_in_body
 __all__ = ["DeadLetterService"]
 
 _MANY: Final = 1_000
+_LONGEST_NOTE: Final = 2_000
+_LONGEST_NAME: Final = 100
 
 
 class DeadLetterService:
     """Everything callers may do with dead letters. Safe for threads."""
 
     def __init__(
-        self, *, store: DeadLetterStore, jobs: JobService, listing: DeadLetterListing, replays: Replays, purges: Purges
+        self,
+        *,
+        store: DeadLetterStore,
+        jobs: JobService,
+        listing: DeadLetterListing,
+        replays: Replays,
+        purges: Purges,
+        returns: Returns,
     ) -> None:
         self._store = store
         self._jobs = jobs
         self._listing = listing
         self._replays = replays
         self._purges = purges
+        self._returns = returns
 
     def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
         """Return one page of dead letters, the latest first. Filters: see ``DeadLetterFilter``."""
@@ -65,17 +77,41 @@ class DeadLetterService:
             members = [str(letter.job_id), str(letter)]
         found = [letter for letter in self._store.read(members) if letter is not None]
         if not found:
-            raise DeadLetterNotFound(f"there is no dead letter {id}: it was purged, or its job was retried")
+            raise _gone(id)
         return found[0]
 
     def count(self, **filters: Any) -> int:
         """Return how many dead letters there are; with filters, how many of them pass."""
         return self._listing.count(DeadLetterFilter.of(filters))
 
+    def note(self, id: DeadLetterId | JobId | str, text: str, *, by: str | None = None) -> DeadLetter:  # noqa: A002 - as above
+        """Write a note on a dead letter; return it with its notes. The twenty latest are kept.
+
+        ``by``: who says so; by default the user of this process. It stays with the record when the job is retried.
+
+        Raises:
+            DeadLetterNotFound: there is none.
+            ConfigurationError: the note says nothing, or is longer than 2,000 characters.
+        """
+        refuse_in_body("dispatch.dlq.note()")
+        said = text.strip()
+        if not 0 < len(said) <= _LONGEST_NOTE:
+            raise ConfigurationError(f"a note has 1 to {_LONGEST_NOTE:,} characters, not {len(said):,}")
+        letter = self.get(id)
+        member = str(letter.job_id or letter.id)
+        if (
+            self._store.note(member, mint_nonce(), (user_name() if by is None else by)[:_LONGEST_NAME], said)
+            == "MISSING"
+        ):
+            raise _gone(id)
+        return self.get(id)
+
     def select(self, **filters: Any) -> DeadLetterSelection:
         """Return the dead letters that pass, to preview, replay or purge all of them. Nothing is read yet."""
         chosen = DeadLetterFilter.of(filters)
-        return DeadLetterSelection(chosen, listing=self._listing, replays=self._replays, purges=self._purges)
+        return DeadLetterSelection(
+            chosen, listing=self._listing, replays=self._replays, purges=self._purges, returns=self._returns
+        )
 
     def replay(
         self,
@@ -105,8 +141,28 @@ class DeadLetterService:
         found = self._replays.one(job_id, Request(arguments=arguments, queue=queue, force=force))
         if found is None:
             letter = self.get(id)
-            raise StateConflict(f"{letter.id} is a raw message ({letter.reason}): there is no job to replay")
+            raise StateConflict(
+                f"{letter.id} is a raw message ({letter.reason}): put it back into its queue (dlq.put_back)"
+            )
         return self._jobs.handle(found)
+
+    def put_back(self, id: DeadLetterId | str, *, queue: str | None = None, force: bool = False) -> DeadLetter:  # noqa: A002 - as above
+        """Put a message that never became a job back into its queue, as it came, once; return its dead letter.
+
+        For what was unknown or unreadable before a deploy. ``queue``: another than it came from. ``force``: also if it
+        was, or may have been, put back before. The dead letter stays until it is purged.
+
+        Raises:
+            DeadLetterNotFound: there is none.
+            StateConflict: it is a job; it may have been put back already; or it was not kept whole.
+            StoreUnavailable: the broker does not answer.
+        """
+        refuse_in_body("dispatch.dlq.put_back()")
+        if queue is not None:
+            check_queue(queue)
+        letter = self.get(id)
+        self._returns.put_back(letter, queue=queue, force=force)
+        return self.get(id)
 
     def replay_all(
         self,
@@ -137,9 +193,17 @@ class DeadLetterService:
             raise ConfigurationError("purge takes the id of one dead letter, or filters, not both")
         return self._purges.batch([self.get(id)])
 
-    def bury(self, raw: bytes, *, queue: str, reason: str) -> DeadLetterId:
+    def bury(
+        self,
+        raw: bytes,
+        *,
+        queue: str,
+        reason: str,
+        name: str = "",
+        origin: DeadLetterOrigin = DeadLetterOrigin.MESSAGE,
+    ) -> DeadLetterId:
         """Keep a message that never became a job; for the worker's guards."""
-        return self._store.bury(raw, queue=queue, reason=reason)
+        return self._store.bury(raw, queue=queue, reason=reason, name=name, origin=origin)
 
     # -- the same on an event loop, written by .ci/make_twins.py
 
@@ -158,6 +222,10 @@ class DeadLetterService:
     async def acount(self, **filters: Any) -> int:
         """Do as ``count``, without holding the event loop."""
         return await asyncio.to_thread(self.count, **filters)
+
+    async def anote(self, id: DeadLetterId | JobId | str, text: str, *, by: str | None = None) -> DeadLetter:  # noqa: A002 - the word of the whole API
+        """Do as ``note``, without holding the event loop."""
+        return await asyncio.to_thread(self.note, id, text, by=by)
 
     async def areplay(
         self,
@@ -181,6 +249,22 @@ class DeadLetterService:
         """Do as ``replay_all``, without holding the event loop."""
         return await asyncio.to_thread(self.replay_all, limit=limit, rate=rate, on_progress=on_progress, **filters)
 
+    async def aput_back(self, id: DeadLetterId | str, *, queue: str | None = None, force: bool = False) -> DeadLetter:  # noqa: A002 - the word of the whole API
+        """Do as ``put_back``, without holding the event loop."""
+        return await asyncio.to_thread(self.put_back, id, queue=queue, force=force)
+
     async def apurge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - the word of the whole API
         """Do as ``purge``, without holding the event loop."""
         return await asyncio.to_thread(self.purge, id, **filters)
+
+
+def _gone(letter_id: str) -> DeadLetterNotFound:
+    return DeadLetterNotFound(f"there is no dead letter {letter_id}: it was purged, or its job was retried")
+
+
+def user_name() -> str:
+    """Return who runs this process, for notes; empty where the system does not say."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterOrigin
@@ -21,6 +23,9 @@ from dispatch_celery.work.records import encode_spec
 from dispatch_celery.work.scripts import MARK_GRACE
 
 __all__ = ["DeadLetterStore", "Replayed", "Tally", "shown"]
+
+NOTES: Final = 20
+"""How many notes a dead letter keeps; the oldest go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,39 @@ class DeadLetterStore:
         )
         ask(self.port, call)
         return letter_id
+
+    def note(self, member: str, note: str, by: str, words_: str) -> str:
+        """Write a note on a dead letter; ``note`` makes it one, however often it is sent. Return the verdict."""
+        keys = self._keys
+        entry = keys.record(member) if member.startswith(JobId.prefix) else keys.raw(member)
+        rest = json.dumps({"by": by, "text": words_})[1:]
+        told: dict[str, Word] = {"now": self._time.word, "id": member, "note": note, "rest": rest, "most": NOTES}
+        return words(ask(self.port, Call.of("dlq/note", {"entry": entry, "dead": keys.dead}, told)))[0]
+
+    def put_back(self, letter_id: str, asker: str, step: str, *, force: bool = False) -> tuple[str, str]:
+        """Ask to put a message back, or say that it is done; return the verdict and the time it tells."""
+        told: dict[str, Word] = {"now": self._time.word, "asker": asker, "step": step, "force": "1" if force else ""}
+        verdict, *rest = words(ask(self.port, Call.of("dlq/putback", {"raw": self._keys.raw(letter_id)}, told)))
+        return verdict, rest[0] if rest else ""
+
+    def alert(self, threshold: int, *, term: str = "", told: bool = False) -> tuple[str, int]:
+        """Return whether there are more dead letters than there should be (``PASSED``: tell it), and how many."""
+        keys = self._keys
+        call = Call.of(
+            "dlq/alert",
+            {"dead": keys.dead, "alarm": keys.alarm, "leader": keys.leader},
+            {"now": self._time.word, "threshold": threshold, "told": "1" if told else "", "term": term},
+        )
+        verdict, count = words(ask(self.port, call))
+        return verdict, int(count)
+
+    def excess(self, most: int) -> int:
+        """Return how many dead letters there are above a number."""
+        return max(0, int(ask(self.port, Call.command("ZCARD", self._keys.dead))) - most)
+
+    def oldest(self, count: int) -> list[str]:
+        """Return the members of the index that died first."""
+        return words(ask(self.port, Call.command("ZRANGE", self._keys.dead, 0, count - 1)))
 
     def tallies(self, fingerprints: Sequence[str], *, most: int = 100) -> list[Tally]:
         """Return what is counted of each fingerprint, with at most so many of its names."""

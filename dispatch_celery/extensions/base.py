@@ -114,5 +114,8 @@ class Extension:
     def on_leader_changed(self, leader: str) -> Heard:
         """This worker has seen another leader than before."""
 
+    def on_dead_letter_alert(self, count: int, threshold: int) -> Heard:
+        """There are more dead letters than ``dispatch_dead_letter_threshold``; told by the leader."""
+
     def on_shutdown(self) -> Heard:
         """This worker stops."""

@@ -16,6 +16,7 @@ signal                 keyword arguments            process                 Cele
 ``leader_changed``     ``leader``                   main                    (none)
 ``event_published``    ``event name key``           caller                  (none)
 ``cron_fired``         ``cron name slot id late``   caller, leader          (none)
+``dead_letter_alert``  ``count threshold``          leader                  (none)
 ``shutdown``           (none)                       main                    ``worker_shutdown``
 =====================  ===========================  ======================  ==================================
 
@@ -34,6 +35,7 @@ from celery.utils.dispatch import Signal
 __all__ = [
     "SIGNALS",
     "cron_fired",
+    "dead_letter_alert",
     "event_published",
     "job_cancelled",
     "job_completed",
@@ -67,6 +69,7 @@ worker_lost: Final = _signal("worker_lost", "worker")
 event_published: Final = _signal("event_published", "event", "name", "key")
 cron_fired: Final = _signal("cron_fired", "cron", "name", "slot", "id", "late")
 leader_changed: Final = _signal("leader_changed", "leader")
+dead_letter_alert: Final = _signal("dead_letter_alert", "count", "threshold")
 shutdown: Final = _signal("shutdown")
 
 SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
@@ -83,6 +86,7 @@ SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "leader_changed": (leader_changed, ("leader",)),
     "event_published": (event_published, ("event", "name", "key")),
     "cron_fired": (cron_fired, ("cron", "name", "slot", "id", "late")),
+    "dead_letter_alert": (dead_letter_alert, ("count", "threshold")),
     "shutdown": (shutdown, ()),
 }
 """Moments, as transitions report them, to their signal and the facts it carries."""

@@ -24,6 +24,7 @@ key, after ``{<namespace>:0}:``         type       holds
 ``dead``                                zset       dead letters, by time of death: job ids, and ``dlq_`` raw messages
 ``letters``                             zset       dead letters by fingerprint and by name, without scores
 ``groups``                              zset       fingerprints, by the latest death of each
+``alarm``                               string     there is one while the dead letters are known to be too many
 ``raw:<id>``                            hash       a message that never became a job
 ``key:<digest>``                        string     an idempotency key: job id and payload digest
 ``unknown``                             zset       dead letters that only lack a worker, by time of death
@@ -194,6 +195,11 @@ class Keys:
     def groups(self) -> str:
         """Fingerprints of dead letters."""
         return self._fixed("groups")
+
+    @cached_property
+    def alarm(self) -> str:
+        """Whether it was told that there are too many dead letters."""
+        return self._fixed("alarm")
 
     @cached_property
     def unknown(self) -> str:

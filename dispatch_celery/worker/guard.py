@@ -27,8 +27,8 @@ _TRY_AGAIN: Final = 1.0
 class Morgue(Protocol):
     """Where hopeless messages go."""
 
-    def bury(self, *, queue: str | None, raw: bytes, reason: str) -> None:
-        """Keep a message as a raw dead letter."""
+    def bury(self, *, queue: str | None, raw: bytes, reason: str, task: str = "") -> None:
+        """Keep a message as a raw dead letter; ``task``: the plain task it names, which nobody here knows."""
         ...
 
     def give_back(self, ref: WorkRef) -> None:
@@ -55,7 +55,7 @@ def guard_step(morgue: Callable[[], Morgue]) -> type:
                 name = str(message.headers.get("task"))
                 ref = ref_of(name, message.headers.get(HEADER))
                 if ref is None:
-                    settle(consumer, message, lambda: _bury(morgue(), message, f"unknown task {name!r}"))
+                    settle(consumer, message, lambda: _bury(morgue(), message, f"unknown task {name!r}", name))
                 else:
                     settle(consumer, message, lambda: give_back(morgue(), message, ref))
 
@@ -99,7 +99,7 @@ def settle(consumer: Any, message: Any, dispose: Callable[[], None]) -> None:
     message.ack()
 
 
-def _bury(morgue: Morgue, message: Any, reason: str) -> None:
+def _bury(morgue: Morgue, message: Any, reason: str, task: str = "") -> None:
     queue = (message.delivery_info or {}).get("routing_key")
     logger.error("a message on %s is kept as a dead letter: %s", queue, reason)
-    morgue.bury(queue=queue, raw=envelope_of(message), reason=reason[:500])
+    morgue.bury(queue=queue, raw=envelope_of(message), reason=reason[:500], task=task)

@@ -7,12 +7,14 @@ own hand-over needs (callbacks, chains, chords). Header ``dispatch``: ``<job id>
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from dispatch_celery.errors import ConfigurationError, InvalidId
+from dispatch_celery.errors import ConfigurationError, InvalidId, StateConflict
 from dispatch_celery.ids import JobId, RunId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.jobs.options import check_queue
@@ -20,10 +22,24 @@ from dispatch_celery.work.model import WakeUp, WorkRef
 from dispatch_celery.work.spans import TRACE
 from dispatch_celery.workflows.model import RunRef
 
-__all__ = ["HEADER", "celery_id", "embed_of", "envelope_of", "header_of", "headers_of", "ref_of"]
+__all__ = ["HEADER", "Envelope", "celery_id", "embed_of", "envelope_of", "header_of", "headers_of", "ref_of"]
 
 HEADER: Final = "dispatch"
 _LARGEST: Final = 1_048_576
+_PROPERTIES: Final = frozenset(
+    {
+        "correlation_id",
+        "reply_to",
+        "delivery_mode",
+        "priority",
+        "expiration",
+        "message_id",
+        "timestamp",
+        "type",
+        "app_id",
+    }
+)
+"""Of a message's properties, those its sender gave; the others are the broker's."""
 _PRIORITIES: Final = frozenset("0123456789")
 
 
@@ -77,15 +93,69 @@ def embed_of(wakeup: WakeUp) -> dict[str, Any]:
 def envelope_of(message: Any) -> bytes:
     """Return a whole message as JSON, for a raw dead letter: a person wants to see where it came from."""
     body = message.body
-    text = bytes(body).decode("utf-8", "backslashreplace") if isinstance(body, bytes | memoryview) else str(body)
+    data = bytes(body) if isinstance(body, bytes | memoryview) else str(body).encode("utf-8", "surrogatepass")
+    try:
+        text, encoding = data.decode(), None
+    except UnicodeDecodeError:
+        text, encoding = base64.b64encode(data).decode(), "base64"
     whole = {
         "headers": message.headers,
         "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
         "properties": message.properties,
         "delivery_info": message.delivery_info,
+        "body_encoding": encoding,
         "body": text,
     }
-    return json.dumps(whole, default=repr, skipkeys=True).encode()[:_LARGEST]
+    try:
+        kept = json.dumps(whole)
+    except (TypeError, ValueError):
+        kept = json.dumps({**whole, "approximate": True}, default=repr, skipkeys=True)
+    return kept.encode()[:_LARGEST]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A kept message as it came, to be sent again."""
+
+    body: bytes
+    content_type: str
+    content_encoding: str
+    headers: Mapping[str, Any]
+    properties: Mapping[str, Any]
+    exchange: str
+    routing_key: str
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Envelope | None:
+        """Return what ``envelope_of`` kept; None if these bytes are of another form: a broker's own.
+
+        Raises:
+            StateConflict: it was kept in part, or in words, and is not what it was.
+        """
+        try:
+            whole = json.loads(raw)
+        except ValueError:
+            if raw.startswith(b'{"headers": ') and len(raw) >= _LARGEST:
+                raise StateConflict(f"the message was larger than {_LARGEST:,} bytes, and is kept in part") from None
+            return None
+        if not isinstance(whole, dict) or not {"content_type", "delivery_info", "properties", "body"} <= whole.keys():
+            return None
+        if whole.get("approximate"):
+            raise StateConflict("the message has headers that are no JSON, which were kept in words only")
+        route = whole["delivery_info"] or {}
+        headers = dict(whole["headers"] or {})
+        headers.pop("compression", None)  # kombu has undone it
+        is_base64 = whole.get("body_encoding") == "base64"
+        return cls(
+            body=base64.b64decode(whole["body"]) if is_base64 else whole["body"].encode(),
+            content_type=whole["content_type"] or "application/json",
+            content_encoding=whole.get("content_encoding") or "utf-8",
+            headers=headers,
+            properties={name: value for name, value in (whole["properties"] or {}).items() if name in _PROPERTIES},
+            exchange=route.get("exchange") or "",
+            routing_key=route.get("routing_key") or "",
+        )
 
 
 def ref_of(name: str, header: Any) -> WorkRef | None:

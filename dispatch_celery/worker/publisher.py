@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Final
 
@@ -18,13 +19,13 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
-from dispatch_celery.errors import StoreUnavailable
+from dispatch_celery.errors import StateConflict, StoreUnavailable
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work import spans
 from dispatch_celery.work.model import WakeUp
-from dispatch_celery.worker.messages import celery_id, embed_of, header_of, headers_of
+from dispatch_celery.worker.messages import Envelope, celery_id, embed_of, header_of, headers_of
 from dispatch_celery.worker.template import Template, reach
 
 __all__ = ["BrokerPublisher", "RidingPublisher"]
@@ -55,6 +56,12 @@ class BrokerPublisher:
         """
         if not wakeups:
             return
+        with self._producer() as producer:
+            for wakeup in wakeups:
+                copy_context().run(self.send, producer, wakeup)
+
+    @contextmanager
+    def _producer(self) -> Iterator[Any]:
         connection = self._connected()
         unreachable: tuple[type[BaseException], ...] = (
             OperationalError,
@@ -63,10 +70,43 @@ class BrokerPublisher:
         )
         try:
             with producers[connection].acquire(block=True, timeout=10) as producer:
-                for wakeup in wakeups:
-                    copy_context().run(self.send, producer, wakeup)
+                yield producer
         except unreachable as error:
             raise StoreUnavailable(f"the broker does not take messages: {type(error).__name__}: {error}") from error
+
+    def reach(self) -> None:
+        """Make sure that the broker answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        with self._producer() as producer:
+            producer.connection.ensure_connection(max_retries=1, timeout=5)
+
+    def put_back(self, raw: bytes, *, queue: str, elsewhere: bool) -> None:
+        """Send a message that was kept, as it came; ``elsewhere``: to ``queue``, not where it was sent first.
+
+        Raises:
+            StateConflict: it was not kept whole, or its bytes are those of another kind of broker.
+            StoreUnavailable: the broker does not answer.
+        """
+        kept = Envelope.parse(raw)
+        if kept is None and not self._is_redis:
+            raise StateConflict("its bytes are those of a Redis list, and this broker is none")
+        with self._producer() as producer:
+            if kept is None:
+                with producer.connection.channel() as channel:
+                    channel.client.lpush(queue, raw)
+                return
+            there = {"exchange": "", "routing_key": queue} if elsewhere or not kept.routing_key else {}
+            producer.publish(
+                kept.body,
+                content_type=kept.content_type,
+                content_encoding=kept.content_encoding,
+                headers=dict(kept.headers),
+                retry=False,
+                **{"exchange": kept.exchange, "routing_key": kept.routing_key, **there, **kept.properties},
+            )
 
     def announce(self, wakeups: Sequence[WakeUp]) -> None:
         """Do nothing: Celery has told each publication of its own accord."""

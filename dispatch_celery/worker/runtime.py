@@ -21,7 +21,11 @@ from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.cron.firing import Firing
 from dispatch_celery.cron.service import CronService
+from dispatch_celery.dlq.model import DeadLetterOrigin
+from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.service import DeadLetterService
+from dispatch_celery.dlq.store import DeadLetterStore
+from dispatch_celery.dlq.upkeep import DeadLetterWatch
 from dispatch_celery.errors import DispatchError
 from dispatch_celery.events.service import Deliveries, EventService
 from dispatch_celery.ids import JobId
@@ -256,6 +260,7 @@ class Runtime:
                     publisher=publisher,
                     term=term,
                 ),
+                self._dead_letter_watch(store, term),
             ]
 
         return Keeper(
@@ -264,6 +269,11 @@ class Runtime:
             duties,
             on_change=lambda leader: self._aside("leader_changed", None, leader=leader),
         )
+
+    def _dead_letter_watch(self, store: RedisStore, term: Callable[[], str]) -> DeadLetterWatch:
+        parts = (store, self._keys, self._settings, self._time)
+        purges = Purges(JobRecords(store, self._keys), JobStore(*parts))
+        return DeadLetterWatch(DeadLetterStore(*parts), purges, self._settings, term, self._observer)
 
     def _names(self) -> Mapping[str, str]:
         mine = [definition for definition in self._registry if not definition.is_remote]
@@ -306,9 +316,10 @@ class Runtime:
         (found,) = self._writer.write([self._writer.new_job(call, job_id=job_id, extra=extra)])
         return found
 
-    def bury(self, *, queue: str | None, raw: bytes, reason: str) -> None:
-        """Keep a message that cannot be a job as a raw dead letter."""
-        self._dead_letters.bury(raw, queue=queue or "", reason=reason)
+    def bury(self, *, queue: str | None, raw: bytes, reason: str, task: str = "") -> None:
+        """Keep a message that cannot be a job as a raw dead letter; ``task``: the plain one it names, if unknown."""
+        origin = DeadLetterOrigin.UNKNOWN_TASK if task else DeadLetterOrigin.MESSAGE
+        self._dead_letters.bury(raw, queue=queue or "", reason=reason, name=task, origin=origin)
 
     def knows(self, ref: WorkRef) -> bool:
         """Whether this app declares the version of the workflow that a run is of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,14 +15,18 @@ from dispatch_celery import (
     BulkProgress,
     ConfigurationError,
     DeadLetterNotFound,
+    DeadLetterOrigin,
     DispatchError,
     JobId,
     JobNotCancellable,
     JobState,
     PayloadError,
+    StateConflict,
 )
 from dispatch_celery.errors import UnknownJob
+from dispatch_celery.signals import job_enqueued
 from dispatch_celery.store.client import RedisStore
+from dispatch_celery.worker.messages import envelope_of
 from tests.support.graveyard import Graveyard
 
 
@@ -86,7 +91,6 @@ def test_edits_of_a_job_that_was_retried_meanwhile_are_refused(yard: Graveyard) 
 def test_a_replay_tells_that_a_job_was_enqueued(yard: Graveyard) -> None:
     """Extensions and signals hear of the new job as of any other."""
     told: list[str] = []
-    from dispatch_celery.signals import job_enqueued
 
     dead = yard.dead()
 
@@ -240,3 +244,133 @@ def test_ten_clients_at_one_entry_have_one_effect(yard: Graveyard, turn: int) ->
     assert yard.dispatch.jobs.count(state="pending")[JobState.PENDING] == len(new)
     assert yard.dlq.count() == 0
     assert yard.world.problems() == []
+
+
+# -- messages
+
+
+def _sent(yard: Graveyard, queue: str) -> list[dict[str, Any]]:
+    """Return what is in a queue, without what a broker mints anew."""
+    found = [json.loads(raw) for raw in yard.world.ask("LRANGE", queue, 0, -1)]
+    for message in found:
+        del message["properties"]["delivery_tag"]
+    return found
+
+
+def _received(yard: Graveyard, queue: str) -> Any:
+    """Take one message off a queue, as a worker does."""
+    with yard.app.connection_for_read() as connection, connection.channel() as channel:
+        message = yard.app.amqp.queues[queue](channel).get(no_ack=True)
+    assert message is not None
+    return message
+
+
+@pytest.fixture
+def lane(yard: Graveyard, namespace: str) -> Iterator[str]:
+    """Return a queue of this test's own."""
+    name = f"lane-{namespace}"
+    yield name
+    yard.world.ask("DEL", name, f"_kombu.binding.{name}")
+
+
+@pytest.mark.parametrize("body", [b'[[1], {"b": "\xc3\xa9"}, {}]', b"\x80\x05\xff\x00binary"])
+def test_a_message_goes_back_as_it_came_once(yard: Graveyard, lane: str, body: bytes) -> None:
+    """Body byte for byte, headers and properties; the second time nothing is sent; forced, it is."""
+    with yard.app.producer_or_acquire() as producer:
+        producer.publish(
+            body,
+            routing_key=lane,
+            exchange="",
+            content_type="application/x-own",
+            content_encoding="binary",
+            headers={"task": "shop.old", "id": "1", "nested": {"a": [1, None]}},
+            correlation_id="corr",
+            priority=3,
+        )
+    key = next(key.decode() for key in yard.world.ask("KEYS", f"{lane}*"))
+    (before,) = _sent(yard, key)
+    if key != lane:
+        yard.world.ask("RENAME", key, lane)
+    raw = envelope_of(_received(yard, lane))
+    letter = yard.dlq.bury(
+        raw, queue=lane, reason="unknown task", name="shop.old", origin=DeadLetterOrigin.UNKNOWN_TASK
+    )
+
+    told = yard.dlq.put_back(letter)
+
+    assert _sent(yard, key) == [before]
+    assert told.replayed_as.startswith("20")
+    assert yard.dlq.put_back(letter) == told
+    assert len(_sent(yard, key)) == 1
+    assert yard.dlq.select(kind="message").put_back().done == 0
+    yard.dlq.put_back(letter, force=True)
+    assert len(_sent(yard, key)) == 2
+    yard.world.ask("DEL", key)
+    yard.dlq.put_back(letter, queue=lane, force=True)
+    assert [message["body"] for message in _sent(yard, key)] == [before["body"]]
+    yard.world.ask("DEL", key)
+
+
+def test_bytes_that_nobody_could_read_go_back_as_they_are(yard: Graveyard, lane: str) -> None:
+    """A broker's own bytes, not JSON even, are pushed into the list they came from."""
+    letter = yard.dlq.bury(b"\x00rubbish", queue=lane, reason="not JSON")
+    done = yard.dlq.select(origin="message").put_back()
+
+    assert done.changed == 1
+    assert yard.world.ask("LRANGE", lane, 0, -1) == [b"\x00rubbish"]
+    assert yard.dlq.get(letter).replayed_as
+
+
+def test_a_message_that_was_kept_in_part_is_not_put_back(yard: Graveyard, lane: str) -> None:
+    """Cut, or with headers that are no JSON: the refusal says so, and nothing is in doubt afterwards."""
+    cut = yard.dlq.bury((b'{"headers": ' + b"x" * 2_000_000)[:1_048_576], queue=lane, reason="large")
+    words = json.dumps({"headers": {}, "content_type": "", "properties": {}, "delivery_info": {}, "body": ""})
+    rough = yard.dlq.bury(words.replace("{", '{"approximate": true, ', 1).encode(), queue=lane, reason="rough")
+
+    for letter, why in ((cut, "in part"), (rough, "in words only")):
+        for _ in range(2):
+            with pytest.raises(StateConflict, match=why):
+                yard.dlq.put_back(letter)
+    assert yard.dlq.select(kind="message").put_back().refused.keys() == {cut, rough}
+    assert yard.world.ask("EXISTS", lane) == 0
+
+
+def test_a_message_whose_sender_died_half_way_is_not_sent_twice(yard: Graveyard, lane: str) -> None:
+    """Nobody knows whether it is in its queue: the next one is told since when, and may force it."""
+    letter = yard.dlq.bury(b"x", queue=lane, reason="r")
+    assert yard.world.letters.put_back(letter, "died", "ask")[0] == "YOURS"
+
+    with pytest.raises(StateConflict, match=r"may have been put back.*force=True"):
+        yard.dlq.put_back(letter)
+    assert yard.dlq.put_back(letter, force=True).replayed_as
+    assert yard.world.letters.put_back(letter, "died", "done")[0] == "DONE"
+    assert yard.world.ask("LLEN", lane) == 1
+
+
+def test_jobs_are_replayed_and_messages_are_put_back(yard: Graveyard) -> None:
+    """Each verb names the other."""
+    dead, raw = yard.dead(), yard.dlq.bury(b"x", queue="q", reason="r")
+
+    with pytest.raises(StateConflict, match="replay it"):
+        yard.dlq.put_back(yard.dlq.get(dead).id)
+    with pytest.raises(StateConflict, match=r"dlq\.put_back"):
+        yard.dlq.replay(raw)
+
+
+# -- notes
+
+
+def test_a_note_is_read_with_its_dead_letter(yard: Graveyard) -> None:
+    """Who, when, what; texts are found in it; a bad one is refused."""
+    dead = yard.dead()
+    noted = yard.dlq.note(dead, "  asked the bank\n", by="ada")
+
+    assert [(note.by, note.text) for note in noted.notes] == [("ada", "asked the bank")]
+    assert yard.dlq.note(dead, "again").notes[-1].by != ""
+    assert [letter.job_id for letter in yard.dlq.list(text="THE BANK")] == [dead]
+    assert list(yard.dlq.list(text="the moon")) == []
+    for wrong in ("", "  ", "x" * 2_001):
+        with pytest.raises(ConfigurationError, match="2,000 characters"):
+            yard.dlq.note(dead, wrong)
+    with pytest.raises(DeadLetterNotFound):
+        yard.dlq.note(JobId.mint(), "x")

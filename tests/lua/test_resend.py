@@ -130,6 +130,21 @@ def _groups(world: World) -> Act:
     return lambda: world.letters.tallies(marks)[0].count
 
 
+def _note(world: World) -> Act:
+    ref = world.at("failed")
+    return lambda: world.letters.note(ref.id, "random", "ada", "words")
+
+
+def _put_back(world: World) -> Act:
+    letter = world.letters.bury(b"raw", queue="q", reason="r")
+    return lambda: world.letters.put_back(letter, "asker", "ask")[0]
+
+
+def _alert(world: World) -> Act:
+    world.at("failed")
+    return lambda: world.letters.alert(0, told=True)
+
+
 def _register(world: World) -> Act:
     worker = WorkerId.mint()
     return lambda: world.cluster.register(worker, {"pid": 1}, {"mail": "{}"})
@@ -257,6 +272,9 @@ CASES: list[Case[World]] = [
     Case("dlq/unbury", _unbury, True, False),
     Case("dlq/replay", _replay, "CREATED", "EXISTING"),
     Case("dlq/groups", _groups, 1, 1),
+    Case("dlq/note", _note, "DONE", "REPEATED"),
+    Case("dlq/putback", _put_back, "YOURS", "YOURS"),
+    Case("dlq/alert", _alert, ("TOLD", 1), ("TOLD", 1)),
     Case("cluster/register", _register, START, START),
     Case("cluster/renew", _renew, "1.n", "1.n"),
     Case("cluster/depart", _depart, True, True),
