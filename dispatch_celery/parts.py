@@ -39,6 +39,7 @@ from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.jobs.waiting import Results
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.middleware.base import MiddlewareStack
+from dispatch_celery.middleware.store import MiddlewareStore
 from dispatch_celery.queues.service import QueueService
 from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.store.client import RedisStore
@@ -70,7 +71,9 @@ class Parts:
     def __init__(self) -> None:
         self.registry = Registry()
         self.workflows = WorkflowRegistry()
-        self.middleware = MiddlewareStack()
+        self.middleware = MiddlewareStack(
+            lambda: MiddlewareStore(self.store, self.keys, self.time, self.registry.result_codec)
+        )
         self.handlers = Handlers(self.middleware)
         self.observer = ExtensionRegistry(awaiting=self.handlers.on_loop, is_shutdown=is_shutdown)
         self.time = ServerTime()

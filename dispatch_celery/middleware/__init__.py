@@ -7,5 +7,8 @@ function; those set around a step do not reach the workflow's body, which a repl
 """
 
 from dispatch_celery.middleware.base import ExecutionContext, Middleware, MiddlewareStack
+from dispatch_celery.middleware.breaker import CircuitBreaker
+from dispatch_celery.middleware.dedup import Deduplicate
+from dispatch_celery.middleware.logs import LogExecutions
 
-__all__ = ["ExecutionContext", "Middleware", "MiddlewareStack"]
+__all__ = ["CircuitBreaker", "Deduplicate", "ExecutionContext", "LogExecutions", "Middleware", "MiddlewareStack"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.context import JobContext
+from dispatch_celery.middleware.store import MiddlewareStore
 from dispatch_celery.workflows.steps import StepContext
 
-__all__ = ["ExecutionContext", "Middleware", "MiddlewareStack"]
+__all__ = ["ExecutionContext", "Joined", "Middleware", "MiddlewareStack"]
 
 ExecutionContext: TypeAlias = JobContext | StepContext
 """What is executed: an attempt of a job, or of a step or undo of a workflow. ``isinstance`` tells them apart.
@@ -30,10 +31,20 @@ One that was written for jobs only, and says so in its annotation, is accepted; 
 _Layer = Callable[[Any, Callable[[], Any]], Any]
 
 
+@runtime_checkable
+class Joined(Protocol):
+    """A middleware that shares a state with those of other processes."""
+
+    def join_state(self, state: Callable[[], MiddlewareStore]) -> None:
+        """Be given the way to that state, when it is added."""
+        ...
+
+
 class MiddlewareStack:
     """The middlewares of one app, in the order they were added."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Callable[[], MiddlewareStore] | None = None) -> None:
+        self._state = state
         self._sync: list[_Layer] = []
         self._async: list[_Layer] = []
 
@@ -41,6 +52,9 @@ class MiddlewareStack:
         """Add one inside of those added before."""
         if not callable(middleware):
             raise ConfigurationError(f"a middleware is a callable (context, call_next), not {middleware!r}")
+        added: object = middleware
+        if self._state is not None and isinstance(added, Joined):
+            added.join_state(self._state)
         is_async = inspect.iscoroutinefunction(middleware) or inspect.iscoroutinefunction(type(middleware).__call__)
         (self._async if is_async else self._sync).append(middleware)
 

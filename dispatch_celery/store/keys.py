@@ -58,6 +58,10 @@ key, after ``{<namespace>:0}:``         type       holds
 ``cron-declared``                       zset       entries that code declares, by when a live process last did
 ``cron-leader``                         hash       who fires: id, term and lease
 ``cron-beat``                           hash       what ``beat_schedule`` has sent: its name to when it last ran
+``breaker:<digest>``                    hash       a circuit breaker that is open: until when, and who opened it
+``breaker:<digest>:failures``           zset       what has failed in a row, by when
+``breaker:<digest>:probes``             zset       who tries whether it may close, by when he is given up
+``once:<digest>``                       hash       work done once within a window: who does it, or its result
 ``server``                              hash       the server's ``run_id`` when it was last reconciled
 ``journal``                             stream     one entry per transition, capped; off unless ``dispatch_journal``
 ======================================  =========  ==============================================================
@@ -149,6 +153,15 @@ class Keys:
     def cron_fires(self, cron_id: str) -> str:
         """Return the last fires of a cron entry."""
         return f"{self.cron(cron_id)}:fires"
+
+    def breaker(self, name: str) -> str:
+        """Return a circuit breaker; a digest, because its name is the user's."""
+        return f"{self.tag}breaker:{sha256(name.encode()).hexdigest()[:40]}"
+
+    def once(self, name: str, key: str) -> str:
+        """Return the key of work that is done once within a window; a digest, as above."""
+        digest = sha256(f"{name}\0{key}".encode()).hexdigest()[:40]
+        return f"{self.tag}once:{digest}"
 
     def worker(self, incarnation: str) -> str:
         """Return a worker's description, and the channel it listens on."""

@@ -12,6 +12,7 @@ from dispatch_celery.events.model import Place
 from dispatch_celery.events.store import EventStore
 from dispatch_celery.ids import DeadLetterId, EventId, JobId, WorkerId
 from dispatch_celery.jobs.model import JobRef, JobState
+from dispatch_celery.middleware.store import BreakerLimits, MiddlewareStore
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call, all_scripts
 from tests.lua.lost_replies import LosesReplies
@@ -241,6 +242,32 @@ def _dissolve(world: World) -> Act:
     return lambda: world.limits.dissolve("queue:q")
 
 
+_LIMITS = BreakerLimits(failures=1, window=60_000, cooldown=60_000, probes=1, hold=60_000)
+
+
+def _shared(world: World) -> MiddlewareStore:
+    return MiddlewareStore(world.jobs.port, world.keys, world.time, lambda _name: None)
+
+
+def _admit(world: World) -> Act:
+    _shared(world).report("bank", "a", _LIMITS, ok=False)
+    world.passes(60_000)
+    return lambda: _shared(world).admit("bank", "b", _LIMITS)[0]
+
+
+def _report(world: World) -> Act:
+    return lambda: _shared(world).report("bank", "a", _LIMITS, ok=False)[0]
+
+
+def _begin(world: World) -> Act:
+    return lambda: _shared(world).begin("mail", "k", "job_1", hold=60_000)[0]
+
+
+def _finish(world: World) -> Act:
+    _begin(world)()
+    return lambda: _shared(world).finish("mail", "k", "job_1", result=b"1", window=60_000)
+
+
 CASES: list[Case[World]] = [
     Case("jobs/claim", _claim_limited, "LIMITED", "LEFTOVER", "limited"),
     Case("jobs/promote", _promote_limited, "LIMITED", "LEFTOVER", "limited"),
@@ -249,6 +276,10 @@ CASES: list[Case[World]] = [
     Case("jobs/permit", _permit, "READY", "REPEATED"),
     Case("queues/settle", _settle, 1, 0),
     Case("queues/dissolve", _dissolve, True, False),
+    Case("middleware/admit", _admit, "PROBE", "PROBE"),
+    Case("middleware/report", _report, "OPENED", "OPENED"),
+    Case("middleware/begin", _begin, "BEGUN", "BEGUN"),
+    Case("middleware/finish", _finish, "KEPT", "KEPT"),
     Case("events/publish", _publish, "STORED", "REPEATED"),
     Case("jobs/enqueue_many", _enqueue, "CREATED", "REPEATED"),
     Case("jobs/enqueue", lambda world: _enqueue(world, key="k", scope="a/b"), "CREATED", "REPEATED", "keyed"),
