@@ -64,3 +64,21 @@ def test_a_job_for_each_file_finds_what_a_direct_walk_finds(tmp_path: Path) -> N
     assert all(mapped == walked for mapped, walked in digests.values())
     assert "the run has recorded 1 step, 400 jobs, 1 map" in printed
     assert printed.endswith("\nequal\n")
+
+
+def test_a_chat_is_told_of_every_dead_letter_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    """An extension in the background, a chat that is slow and refuses some posts: each dead letter is told once."""
+    printed = demo("chat_alerts", tmp_path)
+
+    assert printed.count("needs a person: order ") == 3
+    assert "3 dead letters, 3 told" in printed
+    assert printed.endswith("the chat agrees\n")
+
+
+def test_each_tenant_has_its_own_database(tmp_path: Path) -> None:
+    """A middleware as a transaction: what a failed attempt wrote is gone, and a job of nobody does not begin."""
+    printed = demo("tenant_databases", tmp_path)
+
+    assert "acme: a-1 by attempt 1, a-2 by attempt 3, a-3 by attempt 1" in printed
+    assert "nobody: it belongs to no tenant" in printed
+    assert printed.endswith("every database holds its own\n")

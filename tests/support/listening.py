@@ -18,6 +18,7 @@ from celery import signals
 
 from dispatch_celery import Constant, Dispatch, Extension, Retry, current_job
 from dispatch_celery.jobs.signals import SIGNALS
+from dispatch_celery.workflows.signals import RUN_SIGNALS
 
 MODULE = "tests.support.listening"
 HOOKS = tuple(name for name in vars(Extension) if name.startswith("on_"))
@@ -103,15 +104,16 @@ class LogReader(logging.Handler):
         """Note one line, if it is structured."""
         fields = dict(getattr(record, "dispatch", {}))
         if fields:
-            event = fields.pop("event").removeprefix("dispatch.").removeprefix("job.")
-            self._notebook.note("log", event, str(fields.pop("job_id", "")), level=record.levelname, **fields)
+            event = fields.pop("event").removeprefix("dispatch.").removeprefix("job.").replace("run.", "run_")
+            about = fields.pop("job_id", "") or fields.pop("run_id", "")
+            self._notebook.note("log", event, str(about), level=record.levelname, **fields)
 
 
 def _subject(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    job = facts.pop("job", None)
-    if job is not None:
-        facts["name"] = job.name
-    return (str(job.id) if job is not None else ""), facts
+    work = facts.pop("job", None) or facts.pop("run", None)
+    if work is not None:
+        facts["name"] = work.name
+    return (str(work.id) if work is not None else ""), facts
 
 
 def listen_to_signals(notebook: Notebook, celerys: Iterable[str]) -> Callable[[], None]:
@@ -124,6 +126,8 @@ def listen_to_signals(notebook: Notebook, celerys: Iterable[str]) -> Callable[[]
 
     for moment, (ours, _) in SIGNALS.items():
         connect(ours, _on_ours(notebook, moment))
+    for moment, (ours, _) in RUN_SIGNALS.items():
+        connect(ours, _on_ours(notebook, f"run_{moment}"))
     for moment in celerys:
         connect(getattr(signals, moment), _on_celerys(notebook, moment))
 

@@ -68,6 +68,15 @@ def test_the_first_added_is_outermost() -> None:
     assert heard == ["a in", "b in", "b out", "a out"]
 
 
+def test_without_any_the_function_is_called() -> None:
+    """An empty stack adds nothing, not even a layer."""
+
+    def inner() -> list[str]:
+        return ["handler"]
+
+    assert MiddlewareStack().around(CONTEXT, inner) is inner
+
+
 def test_an_error_passes_through_all_of_them() -> None:
     """Each may see it; none swallows it by being there."""
     heard: list[str] = []
