@@ -33,6 +33,7 @@ from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call as StoreCall
 from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.worker.backend import install_backend
+from dispatch_celery.worker.beat import install_beat
 from dispatch_celery.worker.bootsteps import install_steps
 from dispatch_celery.worker.broker import install_transport
 from dispatch_celery.worker.checks import Finding, check_celery, check_server
@@ -64,6 +65,7 @@ class Dispatch(Declaring):
         app.steps["consumer"].add(guard_step(lambda: self._parts.runtime))
         install_backend(app, lambda: self.jobs, lambda: self._parts.results)
         install_transport(app, lambda: self.settings.transport, self._keep_undecodable)
+        install_beat(app, lambda: self._parts)
         # Found again by the command line, which is given the app only.
         app.dispatch = self
 

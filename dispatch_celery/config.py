@@ -92,7 +92,7 @@ class Settings(BaseModel):
         60_000, ge=1_000, description="How late a cron slot may be fired before its entry's misfire policy decides."
     )
     cron_orphan_grace: Milliseconds = Field(
-        600_000, ge=1_000, description="How long a cron entry from code fires on when no live process declares it."
+        600_000, ge=180_000, description="How long a cron entry from code fires on when no live process declares it."
     )
     max_snoozes: int = Field(1_000, ge=1, description="Snoozes of one job after which it fails.")
 

@@ -205,6 +205,10 @@ class Parts:
             returns=Returns(store, self.publisher),
         )
 
+    def make_cron_store(self, store: RedisStore) -> CronStore:
+        """Return the scripts of cron, over connections of a thread's own."""
+        return CronStore(store, self.keys, self.settings, self.time)
+
     @cached_property
     def limits(self) -> LimitStore:
         """The scripts of limits."""
@@ -223,7 +227,7 @@ class Parts:
     def make_crons(self, store: RedisStore) -> CronService:
         """Return the verbs of cron entries, over connections of a thread's own."""
         return CronService(
-            store=CronStore(store, self.keys, self.settings, self.time),
+            store=self.make_cron_store(store),
             keys=self.keys,
             templates=Templates(self.registry, self.workflows, self.writer, self.runs, lambda: self.enqueuer),
             timing=self.timing,
@@ -234,7 +238,7 @@ class Parts:
             default_zone=lambda: str(self.app.conf.timezone or "UTC"),
         )
 
-    def make_firing(self, store: RedisStore, observer: Observer) -> Firing:
+    def make_firing(self, store: RedisStore, observer: Observer, *, rank: int = 1) -> Firing:
         """Return the duty of whoever fires cron entries, over connections of its own."""
 
         def call_off(work_id: str, reason: str) -> object:
@@ -243,12 +247,13 @@ class Parts:
             return self.jobs.call_off(JobId(work_id), reason)
 
         return Firing(
-            CronStore(store, self.keys, self.settings, self.time),
+            self.make_cron_store(store),
             self.publisher,
             observer,
             self.timing,
             self.settings,
             call_off=call_off,
+            rank=rank,
         )
 
     def declare_cron(self, schedule: Spelled, name: str | None, options: CronOptions) -> Callable[[TargetT], TargetT]:

@@ -160,7 +160,7 @@ def _perform(
     words = _worker_words(options, dispatch)
     worker = crew.start("worker", stage.celery(*words), stage.environment)
     if beat if beat is not None else bool(dispatch.app.conf.beat_schedule):
-        crew.start("beat", stage.celery("beat", "-s", str(stage.data / "beat-schedule")), stage.environment)
+        crew.start("beat", stage.celery("beat", "-S", "dispatch"), stage.environment)
     if flower:
         crew.start("flower", stage.celery("flower", "--address=127.0.0.1"), stage.environment)
     early = _until_ready(crew, stage, dispatch, worker)

@@ -77,6 +77,7 @@ class Firing:
         settings: Settings,
         *,
         call_off: Callable[[str, str], object],
+        rank: int = 1,
     ) -> None:
         self._store = store
         self._publisher = publisher
@@ -84,6 +85,9 @@ class Firing:
         self._timing = timing
         self._settings = settings
         self._call_off = call_off
+        self._rank = rank
+        self.eager = False
+        """Whether to lead although no entry waits: its carrier has something of its own to do as the leader."""
         self._nonce = mint_nonce()
         self._holder = f"{os.getpid()}@{socket.gethostname()}"
         self._entries: dict[str, _Known] = {}
@@ -96,7 +100,9 @@ class Firing:
         """Fire one batch of what is due; return the milliseconds until the next look."""
         asked = monotonic_ms()
         self.term, self._again = "", False
-        lead = self._store.lead(self._holder, self._nonce, lease=self._settings.leader_lease)
+        lead = self._store.lead(
+            self._holder, self._nonce, lease=self._settings.leader_lease, rank=self._rank, eager=self.eager
+        )
         self.term = lead.term
         if not lead.term:
             self._entries.clear()
@@ -117,7 +123,7 @@ class Firing:
         """Let others lead at once."""
         if self.term:
             self.term = ""
-            self._store.lead(self._holder, self._nonce, lease=0)
+            self._store.lead(self._holder, self._nonce, lease=0, rank=self._rank)
 
     # -- slots
 

@@ -178,13 +178,26 @@ class CronStore(WorkStore):
 
     # -- the lead
 
-    def lead(self, holder: str, nonce: str, *, lease: int, limit: int = _BATCH) -> Lead:
-        """Take or keep the cron lead for ``lease`` ms, or resign it with none; return what is due."""
+    def lead(
+        self, holder: str, nonce: str, *, lease: int, rank: int = 1, eager: bool = False, limit: int = _BATCH
+    ) -> Lead:
+        """Take or keep the cron lead for ``lease`` ms, or resign it with none; return what is due.
+
+        A holder of a higher rank takes it from one of a lower; ``eager`` leads although no entry waits.
+        """
         keys = self._keys
         call = Call.of(
             "cron/lead",
             {"leader": keys.cron_leader, "slots": keys.cron_slots, "chores": keys.cron_chores},
-            {"now": self._time.word, "id": holder, "nonce": nonce, "lease": lease, "limit": limit},
+            {
+                "now": self._time.word,
+                "id": holder,
+                "nonce": nonce,
+                "rank": rank,
+                "eager": int(eager),
+                "lease": lease,
+                "limit": limit,
+            },
         )
         verdict, now, *rest = words(ask(self.port, call))
         if verdict != "LEADS":
@@ -268,6 +281,27 @@ class CronStore(WorkStore):
             "timeout": _word(birth.template.timeout),
             "event": f"dispatch.{kind}.enqueued",
         }
+
+    # -- beat_schedule
+
+    def sent(self) -> dict[str, tuple[int, str]]:
+        """Return when entries of ``beat_schedule`` ran last, and the id of what is still to be sent, if it is."""
+        found = pairs(ask(self.port, Call.command("HGETALL", self._keys.cron_beat)))
+        parts = {name: text(value).partition(" ") for name, value in found.items()}
+        return {name: (int(last), work_id) for name, (last, _, work_id) in parts.items()}
+
+    def sending(self, name: str, last: int | None, following: int, work_id: str, *, term: str) -> bool:
+        """Note that an entry is about to be sent; return whether nobody has done so since its last run."""
+        return self._send(name, _word(last), following, work_id, term)
+
+    def was_sent(self, name: str, last: int, work_id: str, *, term: str) -> None:
+        """Note that what was about to be sent has been."""
+        self._send(name, last, "", work_id, term)
+
+    def _send(self, name: str, last: Word, following: Word, work_id: str, term: str) -> bool:
+        keys = {"sent": self._keys.cron_beat, "leader": self._keys.cron_leader}
+        arguments: dict[str, Word] = {"term": term, "name": name, "last": last, "next": following, "id": work_id}
+        return words(ask(self.port, Call.of("cron/send", keys, arguments)))[0] == "DONE"
 
     # -- chores
 
