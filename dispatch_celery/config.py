@@ -41,6 +41,10 @@ def _milliseconds(value: Any) -> Any:
     return milliseconds
 
 
+def _names(value: Any) -> Any:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
 
 
@@ -116,6 +120,9 @@ class Settings(BaseModel):
     journal: int = Field(0, ge=0, le=10_000_000, description="Entries of the transition stream to keep; 0 writes none.")
     connect_timeout: Milliseconds = Field(2_000, ge=10, description="Time to reach the state server.")
     command_timeout: Milliseconds = Field(5_000, ge=10, description="Time for one answer of the state server.")
+    masked_fields: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        (), description="Further names of fields whose values pages mask: a list, or text with commas."
+    )
     allow_eviction: bool = Field(False, description="Start workers although the server may evict records. Loses jobs.")
 
     def model_post_init(self, _context: Any, /) -> None:

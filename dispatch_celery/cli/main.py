@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 import click
 
 from dispatch_celery.errors import DispatchError
 
-__all__ = ["LazyGroup", "dispatch"]
+__all__ = ["LazyGroup", "dispatch", "join_flower"]
+
+logger = logging.getLogger(__name__)
 
 _MEMBERS: Final[Mapping[str, str]] = {
     "dev": "dispatch_celery.cli.dev:dev",
@@ -65,3 +70,19 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, members=_MEMBERS)
 def dispatch() -> None:
     """Durable jobs and workflows: look at them, move them, explain them."""
+
+
+def join_flower(words: Sequence[str]) -> None:
+    """Add our pages where Celery's command line is about to run Flower, before that builds its application.
+
+    Celery imports every plugin of its command line, Flower's as this one, before it reads its words. Where another
+    command has a word ``flower``, that costs an import, and changes nothing.
+    """
+    if "flower" in words and find_spec("flower") is not None:
+        try:
+            import_module("dispatch_celery.flower").install()
+        except Exception:
+            logger.exception("Flower is shown without the pages of Dispatch")
+
+
+join_flower(sys.argv[1:])

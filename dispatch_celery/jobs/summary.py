@@ -10,13 +10,13 @@ import dataclasses
 import reprlib
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
-__all__ = ["Secret", "Summary", "is_secret"]
+__all__ = ["Secret", "Summary", "hidden_fields", "is_secret"]
 
 MASK: Final = "***"
 _LONGEST: Final = 400
@@ -45,6 +45,28 @@ def is_secret(annotation: Any) -> bool:
         inner, *marks = get_args(annotation)
         return _MARK in marks or is_secret(inner)
     return any(is_secret(part) for part in get_args(annotation))
+
+
+def hidden_fields(kind: type) -> tuple[frozenset[str], Mapping[str, Any]] | None:
+    """Return the fields of a class that are never shown, and the annotations of all; None where it has no fields.
+
+    A payload is plain data, so who shows one has to know by the class what is secret in it.
+    """
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = kind.model_fields
+        hidden = {name for name, field in fields.items() if _hidden(field)}
+        names = {field.alias or name: name for name, field in fields.items()}
+        hidden |= {alias for alias, name in names.items() if name in hidden}
+        return frozenset(hidden), {alias: fields[name].annotation for alias, name in names.items()}
+    unshown: set[str] = set()
+    if dataclasses.is_dataclass(kind):
+        unshown = {field.name for field in dataclasses.fields(kind) if not field.repr}
+    if dataclasses.is_dataclass(kind) or is_typeddict(kind) or hasattr(kind, "_fields"):
+        hints = _hints(cast("Any", kind))
+        if isinstance(hints, _Unresolved):
+            return frozenset(unshown), hints
+        return frozenset(unshown | {name for name, hint in hints.items() if is_secret(hint)}), hints
+    return None
 
 
 class _Masking(reprlib.Repr):

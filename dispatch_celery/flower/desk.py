@@ -1,0 +1,86 @@
+"""What pages read from and verbs act on: one app's ``Dispatch``, and what surrounds its records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import click
+
+from dispatch_celery.app import Dispatch
+from dispatch_celery.cli.insight import Insight
+from dispatch_celery.cli.session import app_option
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.flower.masking import EVERYTHING, Masking
+
+__all__ = ["Desk", "desk_of", "dispatch_of"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Desk:
+    """Everything a page may ask. Safe for threads."""
+
+    dispatch: Dispatch
+    insight: Insight
+    masking: Masking
+    command: str
+    """How the command line of this app begins, for what people are advised to type."""
+
+    def now(self) -> datetime:
+        """Return the state server's time, by which everything it says is told."""
+        return self.insight.now()
+
+
+_desks: WeakKeyDictionary[Dispatch, Desk] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def dispatch_of(app: Any) -> Dispatch | None:
+    """Return the ``Dispatch`` of a Celery app; None where it has none."""
+    found = getattr(app, "dispatch", None)
+    return found if isinstance(found, Dispatch) else None
+
+
+def desk_of(app: Any) -> Desk:
+    """Return the desk of a Celery app, always the same.
+
+    Raises:
+        ConfigurationError: the app has no ``Dispatch``, or its settings do not fit.
+    """
+    dispatch = dispatch_of(app)
+    if dispatch is None:
+        raise ConfigurationError("this Celery app has no Dispatch: make one beside it with `dispatch = Dispatch(app)`")
+    with _lock:
+        desk = _desks.get(dispatch)
+        if desk is None:
+            masking = Masking(dispatch.settings.masked_fields, _Hints(dispatch))
+            desk = Desk(dispatch=dispatch, insight=Insight(dispatch), masking=masking, command=_command())
+            _desks[dispatch] = desk
+        return desk
+
+
+def _command() -> str:
+    context = click.get_current_context(silent=True)
+    app = app_option(context) if context is not None else ""
+    return f"celery -A {app or 'app'} dispatch"
+
+
+class _Hints:
+    """The annotations of what an app declares, by name; nothing for what only other processes do."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._parts = dispatch._parts  # noqa: SLF001 - no service tells of declarations
+
+    def __call__(self, name: str, version: int) -> Mapping[str, Any]:
+        parts = self._parts
+        declared = parts.workflows.get(name, version) if version else parts.registry.declared(name)
+        if declared is None:
+            return {}
+        try:
+            return declared.typed.hints
+        except ConfigurationError:  # annotations that nobody can resolve: everything may be secret
+            return EVERYTHING

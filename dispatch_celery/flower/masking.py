@@ -1,0 +1,145 @@
+"""What of a payload people see: everything but what is secret, as text that can neither steer nor flood a page. Pure.
+
+Masked, whole values at every depth:
+
+- parameters and fields that a declared job or workflow annotates with ``Secret``, ``SecretStr``, ``SecretBytes`` or
+  ``Field(repr=False)``; the process that runs Flower imports the app, so it knows them;
+- keys whose name contains one of ``NAMES`` (case, ``-``, ``_`` and blanks do not count), or one of the setting
+  ``dispatch_masked_fields``;
+- the password in anything that reads like a URL, also in errors and tracebacks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, get_args, get_origin
+
+from pydantic import SecretStr
+
+from dispatch_celery.cli.plain import plain, printable
+from dispatch_celery.jobs.summary import hidden_fields, is_secret
+
+__all__ = ["EVERYTHING", "NAMES", "Hints", "Masking", "block", "line", "words"]
+
+MASK: Final = "***"
+NAMES: Final = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "authorization",
+    "credential", "cookie", "signature", "creditcard", "cardnumber", "cvv", "ssn",
+)  # fmt: skip
+_DEEPEST: Final = 40
+_LONGEST: Final = 20_000
+_LONGEST_LINE: Final = 300
+_IN_URL: Final = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
+
+
+class _Everything(dict[str, Any]):
+    """Annotations that say of every name that it is secret."""
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ARG002 - a mapping's signature
+        return SecretStr
+
+
+EVERYTHING: Final[Mapping[str, Any]] = _Everything()
+
+Hints = Callable[[str, int], Mapping[str, Any]]
+"""Returns the annotations of a job's parameters by its name, or of a workflow's by its name and version."""
+
+
+class Masking:
+    """Makes text of payloads."""
+
+    def __init__(self, names: Sequence[str], hints: Hints) -> None:
+        self._names = tuple(filter(None, map(_folded, (*NAMES, *names))))
+        self._hints = hints
+
+    def arguments(self, name: str, arguments: Mapping[str, Any], version: int = 0) -> Any:
+        """Return a call's arguments with what is secret masked."""
+        hints = self._hints(name, version)
+        return {key: self._entry(str(key), value, hints.get(key), 0) for key, value in arguments.items()}
+
+    def result(self, name: str, result: Any, version: int = 0) -> Any:
+        """Return a result with what is secret masked."""
+        hint = self._hints(name, version).get("return")
+        return MASK if result is not None and is_secret(hint) else self._value(result, hint, 0)
+
+    def value(self, value: Any) -> Any:
+        """Return any other value with what is secret masked."""
+        return self._value(plain(value), None, 0)
+
+    def _entry(self, key: str, value: Any, hint: Any, depth: int) -> Any:
+        folded = _folded(key)
+        if (hint is not None and is_secret(hint)) or any(name in folded for name in self._names):
+            return MASK
+        return self._value(value, hint, depth + 1)
+
+    def _value(self, value: Any, hint: Any, depth: int) -> Any:
+        if depth > _DEEPEST:
+            return "..."
+        if isinstance(value, str):
+            return words(value)
+        if isinstance(value, Mapping):
+            hidden, hints = _fields(hint)
+            return {
+                str(key): MASK if key in hidden else self._entry(str(key), part, hints.get(str(key)), depth)
+                for key, part in value.items()
+            }
+        if isinstance(value, list | tuple):
+            inner = _item(hint)
+            return [self._value(part, inner, depth + 1) for part in value]
+        return value
+
+    def text(self, value: Any) -> str:
+        """Return a masked value as people read it: indented, printable, and cut where it is large."""
+        whole = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+        return block(whole)
+
+
+def words(text: str) -> str:
+    """Return text without the passwords of URLs in it."""
+    return _IN_URL.sub(r"\1:***@", text) if "://" in text else text
+
+
+def block(text: str, longest: int = _LONGEST) -> str:
+    """Return text of several lines as it can be shown: control and invisible characters spelled out, cut where long."""
+    shown = printable(words(text[: longest + 200]))[:longest]
+    return shown if len(text) <= longest else f"{shown}\n... cut here: {len(text):,} characters in all"
+
+
+def line(text: Any, longest: int = _LONGEST_LINE) -> str:
+    """Return text on one line, likewise."""
+    one = " ".join(str(text)[: 2 * longest].split())
+    shown = printable(words(one))
+    return shown if len(shown) <= longest else f"{shown[:longest]}…"
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter not in "-_ .")
+
+
+def _fields(hint: Any) -> tuple[frozenset[str], Mapping[str, Any]]:
+    """Return which fields of an object are secret by its class, and the annotations of all."""
+    for part in _alternatives(hint):
+        if isinstance(part, type):
+            found = hidden_fields(part)
+            if found is not None:
+                return found
+    return frozenset(), {}
+
+
+def _alternatives(hint: Any) -> Sequence[Any]:
+    """Return a class and those it may be one of: of ``X | None`` both, of ``Annotated[X, ...]`` X."""
+    if get_origin(hint) is Annotated:
+        return _alternatives(get_args(hint)[0])
+    args = get_args(hint)
+    is_union = bool(args) and get_origin(hint) not in (list, tuple, set, frozenset, dict)
+    return [one for arg in args for one in _alternatives(arg)] if is_union else [hint]
+
+
+def _item(hint: Any) -> Any:
+    """Return the annotation of what a list holds."""
+    for part in _alternatives(hint):
+        if get_origin(part) in (list, tuple, set, frozenset) and get_args(part):
+            return get_args(part)[0]
+    return None

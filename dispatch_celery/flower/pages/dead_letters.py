@@ -1,0 +1,149 @@
+"""Dead letters: triage by filters and, where the service has them, by groups of one cause; and one letter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.store import shown
+from dispatch_celery.flower.buttons import Button, of_letter
+from dispatch_celery.flower.desk import Desk
+from dispatch_celery.flower.masking import block
+from dispatch_celery.flower.pages.model import PAGE_SIZE, Choice, Filters, Page, Query, Row
+
+__all__ = ["DEAD_LETTER", "DEAD_LETTERS", "DeadLetterList", "DeadLetterView", "letter_filters"]
+
+_TIMES: Final = ("died_after", "died_before")
+_YES_NO: Final = {"yes": True, "no": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetterList:
+    """One page of dead letters."""
+
+    filters: Filters
+    letters: Sequence[DeadLetter]
+    next_cursor: str | None
+    is_first: bool
+    total: int
+    """How many there are in all, whatever is filtered."""
+
+    @property
+    def before(self) -> datetime:
+        """Until when letters had died that this page shows, or that lie behind it: what many-at-once is about."""
+        return self.letters[0].died_at if self.letters and self.is_first else self.filters.now
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether not all are shown."""
+        return bool(self.filters.chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetterView:
+    """One dead letter."""
+
+    letter: DeadLetter
+    now: datetime
+    arguments: str | None
+    raw: str | None
+
+    @property
+    def verbs(self) -> Sequence[str]:
+        """What can be done with it as it stands."""
+        if self.letter.kind == DeadLetterKind.MESSAGE:
+            return ("purge",)
+        return ("purge",) if self.letter.replayed_as else ("replay", "retry", "purge")
+
+    @property
+    def buttons(self) -> Sequence[Button]:
+        """The same, as buttons."""
+        return of_letter(self.letter, self.verbs)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Its record; what is empty is not shown."""
+        letter, job = self.letter, self.letter.job
+        rows = [
+            Row("Kind", letter.kind),
+            Row("Reason", letter.reason),
+            Row("Queue", letter.queue),
+            Row("Died", letter.died_at, "time"),
+            Row("Job", letter.job_id, "id"),
+            Row("Replayed as", letter.replayed_as, "id"),
+        ]
+        if job is not None:
+            rows += [
+                Row("Enqueued", job.created_at, "time"),
+                Row("Attempts", len(job.attempts) or None),
+                Row("Crashes", job.crashes or None),
+                Row("Tenant", job.scope.path),
+            ]
+        return [row for row in rows if row.is_shown]
+
+
+def letter_filters(query: Query) -> dict[str, Any]:
+    """Return what was asked for, as the service names it."""
+    found = query.filters("kind", "name", "queue", "reason", "error", times=_TIMES)
+    replayed = _YES_NO.get(query.text("replayed") or "")
+    return found if replayed is None else {**found, "replayed": replayed}
+
+
+def _list(desk: Desk, query: Query) -> DeadLetterList:
+    dlq, cursor = desk.dispatch.dlq, query.text("cursor")
+    page = dlq.list(limit=PAGE_SIZE, cursor=cursor, **letter_filters(query))
+    return DeadLetterList(
+        filters=Filters(choices=_choices(query), now=desk.now()),
+        letters=page.records,
+        next_cursor=page.next_cursor,
+        is_first=cursor is None,
+        total=dlq.count(),
+    )
+
+
+def _choices(query: Query) -> list[Choice]:
+    fields: Sequence[tuple[str, str, Mapping[str, Any]]] = (
+        ("name", "Name", {"hint": "the whole name"}),
+        ("queue", "Queue", {}),
+        ("error", "Error", {"hint": "text in the error"}),
+        ("replayed", "Replayed", {"options": list(_YES_NO)}),
+        ("kind", "Kind", {"options": list(DeadLetterKind), "is_further": True}),
+        ("reason", "Reason", {"hint": "attempts used up", "is_further": True}),
+        ("after", "Died after", {"hint": "2h, or 2026-01-31T12:00", "is_further": True}),
+        ("before", "Died before", {"hint": "15m, or a time in UTC", "is_further": True}),
+        ("app", "Tenant: app", {"is_further": True}),
+        ("org", "Tenant: org", {"is_further": True}),
+    )
+    return [Choice(name=name, label=label, value=query.text(name) or "", **more) for name, label, more in fields]
+
+
+def _one(desk: Desk, _: Query, letter_id: str) -> DeadLetterView:
+    letter = desk.dispatch.dlq.get(letter_id)
+    job, masking = letter.job, desk.masking
+    return DeadLetterView(
+        letter=letter,
+        now=desk.now(),
+        arguments=None if job is None else masking.text(masking.arguments(job.name, job.arguments)),
+        raw=None if job is not None else _message(desk, letter.raw),
+    )
+
+
+def _message(desk: Desk, raw: bytes) -> str:
+    """Return a message that nobody could read: masked where it is JSON, else only how it begins."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return block(shown(raw))
+    return desk.masking.text(desk.masking.value(found)) if isinstance(found, dict | list) else block(shown(raw))
+
+
+DEAD_LETTERS: Final = Page(
+    key="dead-letters", title="Dead letters", template="dead_letters.html", read=_list, menu="dead-letters"
+)
+DEAD_LETTER: Final = Page(
+    key="dead-letters", title="Dead letter", template="dead_letter.html", read=_one, ids=1, menu="dead-letters"
+)

@@ -1,0 +1,227 @@
+"""What buttons and programs may have done. One function a verb; each does what it says, or says why not.
+
+A page may be older than what it shows. So a button sends what its page said (``expected``), and where that is not so
+any more, nothing is done and the person is told. A program that sends none gets what the verb of the service does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dispatch_celery.dlq.model import DeadLetter
+from dispatch_celery.errors import ConfigurationError, StateConflict
+from dispatch_celery.flower.desk import Desk
+from dispatch_celery.jobs.model import JobState
+from dispatch_celery.workflows.model import RunState
+
+__all__ = ["VERBS", "Asked", "Done", "Verb"]
+
+_LONGEST: Final = 500
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came with a request: a JSON object."""
+
+    values: Mapping[str, Any]
+
+    def text(self, name: str) -> str | None:
+        """Return a text; None where there is none.
+
+        Raises:
+            ConfigurationError: it is no text, or too long.
+        """
+        found = self.values.get(name)
+        if found is None or found == "":
+            return None
+        if not isinstance(found, str) or len(found) > _LONGEST:
+            raise ConfigurationError(f"{name} must be text of at most {_LONGEST} characters")
+        return found
+
+    def must_have(self, name: str) -> str:
+        """Return a text that has to be there.
+
+        Raises:
+            ConfigurationError: it is not.
+        """
+        found = self.text(name)
+        if found is None:
+            raise ConfigurationError(f"{name} is missing")
+        return found
+
+    def flag(self, name: str) -> bool:
+        """Return whether something is said to be so."""
+        return self.values.get(name) is True
+
+    @property
+    def expected(self) -> Mapping[str, Any]:
+        """What the page said of the record."""
+        found = self.values.get("expected") or {}
+        if not isinstance(found, Mapping):
+            raise ConfigurationError("expected must be an object: what the page said of the record")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What was done, in a sentence; ``about`` is the record to look at now, ``more`` what else a program wants."""
+
+    message: str
+    about: str = ""
+    more: Mapping[str, Any] | None = None
+
+
+Verb = Callable[[Desk, str, Asked], Done]
+
+
+def _still(some_id: str, is_now: Mapping[str, Any], asked: Asked) -> None:
+    """Refuse what was decided on a page that is not true any more."""
+    for name, then in asked.expected.items():
+        now = is_now.get(name)
+        if name in is_now and str(then) != str(now):
+            what = f"is {now}" if name == "state" else f"has {name.replace('_', ' ')} {now or 'none'}"
+            was = "was" if name == "state" else "had"
+            raise StateConflict(
+                f"{some_id} {what} by now, and {was} {then or 'none'} on your page: nothing was done. Look again."
+            )
+
+
+# -- jobs
+
+
+def _check_job(desk: Desk, job_id: str, asked: Asked) -> None:
+    if asked.expected:
+        job = desk.dispatch.jobs.get(job_id)
+        _still(job_id, {"state": str(job.state), "replayed_as": job.replayed_as}, asked)
+
+
+def _cancel_job(desk: Desk, job_id: str, asked: Asked) -> Done:
+    _check_job(desk, job_id, asked)
+    state = desk.dispatch.jobs.cancel(job_id, reason=asked.text("reason") or "cancelled in Flower")
+    words = "its worker was told to stop it" if state == JobState.RUNNING else "it will not run"
+    return Done(message=f"{job_id} is {state}: {words}.", about=job_id)
+
+
+def _retry_job(desk: Desk, job_id: str, asked: Asked) -> Done:
+    _check_job(desk, job_id, asked)
+    handle = desk.dispatch.jobs.retry(job_id)
+    if handle.id != job_id:
+        return Done(message=f"{job_id} was replayed before, as {handle.id}: nothing was done.", about=handle.id)
+    return Done(message=f"{job_id} runs again, its attempts counted anew.", about=job_id)
+
+
+def _run_job_now(desk: Desk, job_id: str, asked: Asked) -> Done:
+    _check_job(desk, job_id, asked)
+    state = desk.dispatch.jobs.run_now(job_id)
+    return Done(message=f"{job_id} is {state}: it waits for nothing but a worker.", about=job_id)
+
+
+# -- runs
+
+
+def _check_run(desk: Desk, run_id: str, asked: Asked) -> None:
+    if asked.expected:
+        run = desk.dispatch.runs.get(run_id)
+        _still(run_id, {"state": run.shown, "generation": run.generation}, asked)
+
+
+def _cancel_run(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    reason = asked.text("reason") or "cancelled in Flower"
+    state = desk.dispatch.runs.cancel(run_id, reason=reason, discard_undo=asked.flag("discard_undo"))
+    words = {
+        RunState.RUNNING: "its worker was told to stop it",
+        RunState.CANCELLED: "it will not go on",
+    }
+    return Done(message=f"{run_id} is {state}: {words.get(state, 'it undoes what it did first')}.", about=run_id)
+
+
+def _compensate_run(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    state = desk.dispatch.runs.compensate(run_id, reason=asked.text("reason") or "compensated in Flower")
+    words = {
+        RunState.RUNNING: "its worker was told to stop it, and undoes what it has done",
+        RunState.CANCELLED: "nothing was left to undo",
+    }
+    done = words.get(state, "the next free worker undoes what it has done")
+    return Done(message=f"{run_id} is {state}: {done}.", about=run_id)
+
+
+def _resume_run(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    state = desk.dispatch.runs.resume(run_id)
+    return Done(message=f"{run_id} is {state}: the next free worker replays it with today's code.", about=run_id)
+
+
+def _retry_undo(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    state = desk.dispatch.runs.retry_undo(run_id)
+    return Done(message=f"{run_id} is {state}: the undo that was given up is tried again.", about=run_id)
+
+
+def _skip_undo(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    identity = asked.must_have("identity")
+    state = desk.dispatch.runs.skip_undo(run_id, identity)
+    words = "what the run is parked for remains" if state == RunState.PARKED else "the run goes on with its undos"
+    return Done(message=f"The undo {identity} of {run_id} is skipped; {words}.", about=run_id)
+
+
+def _rewind_run(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    place = asked.text("identity")
+    state = desk.dispatch.runs.rewind(
+        run_id, place, discard_undo=asked.flag("discard_undo"), idempotency_key=asked.text("key")
+    )
+    back = f"to before {place}" if place else "to its start"
+    return Done(message=f"{run_id} is taken back {back}, and is {state}.", about=run_id)
+
+
+def _fork_run(desk: Desk, run_id: str, asked: Asked) -> Done:
+    _check_run(desk, run_id, asked)
+    place = asked.text("identity")
+    handle = desk.dispatch.runs.fork(run_id, place, idempotency_key=asked.text("key"))
+    from_ = f"what {run_id} recorded before {place}" if place else f"all that {run_id} has recorded"
+    return Done(message=f"{handle.id} is started with {from_}.", about=handle.id)
+
+
+# -- dead letters
+
+
+def _check_letter(desk: Desk, letter_id: str, asked: Asked) -> DeadLetter:
+    letter = desk.dispatch.dlq.get(letter_id)
+    _still(letter_id, {"replayed_as": letter.replayed_as}, asked)
+    return letter
+
+
+def _replay_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
+    if asked.expected:
+        _check_letter(desk, letter_id, asked)
+    handle = desk.dispatch.dlq.replay(letter_id)
+    return Done(message=f"{letter_id} runs again as the new job {handle.id}.", about=handle.id)
+
+
+def _purge_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
+    letter = _check_letter(desk, letter_id, asked)
+    count = desk.dispatch.dlq.purge(letter.id)
+    words = "is deleted with its record" if count else "was not there any more: nothing was done"
+    return Done(message=f"{letter_id} {words}.", more={"purged": count})
+
+
+VERBS: Final[Mapping[tuple[str, str], Verb]] = {
+    ("jobs", "cancel"): _cancel_job,
+    ("jobs", "retry"): _retry_job,
+    ("jobs", "run-now"): _run_job_now,
+    ("runs", "cancel"): _cancel_run,
+    ("runs", "compensate"): _compensate_run,
+    ("runs", "resume"): _resume_run,
+    ("runs", "retry-undo"): _retry_undo,
+    ("runs", "skip-undo"): _skip_undo,
+    ("runs", "rewind"): _rewind_run,
+    ("runs", "fork"): _fork_run,
+    ("dead-letters", "replay"): _replay_letter,
+    ("dead-letters", "purge"): _purge_letter,
+}
+"""By what they are done with, and their name in an address."""
