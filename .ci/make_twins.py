@@ -58,7 +58,7 @@ TWINS = {
         "delete",
     ),
     ("cluster/service.py", "WorkerService"): ("list", "get", "leader"),
-    ("queues/service.py", "QueueService"): ("get", "list", "limit", "unlimit", "pause", "resume"),
+    ("queues/service.py", "QueueService"): ("get", "list", "waiting", "limit", "unlimit", "pause", "resume"),
 }
 
 

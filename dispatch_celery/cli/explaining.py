@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from dispatch_celery.cli.explaining_limits import explain_limited
 from dispatch_celery.cli.moments import span
 from dispatch_celery.cli.phrases import (
     Explanation,
@@ -148,6 +149,7 @@ def _cancelled(job: Job, around: Surroundings) -> Explanation:
 
 _STATES: Final[Mapping[JobState, Callable[[Job, Surroundings], Explanation]]] = {
     JobState.SCHEDULED: _scheduled,
+    JobState.LIMITED: explain_limited,
     JobState.PENDING: explain_pending,
     JobState.RUNNING: _running,
     JobState.RETRYING: _retrying,

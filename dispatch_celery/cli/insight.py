@@ -24,7 +24,7 @@ from dispatch_celery.workflows.model import PromiseRecord, Run, RunRef, RunState
 
 __all__ = ["Insight"]
 
-_FIELDS = ("unknown_since", "publishes", "pid", "spec")
+_FIELDS = ("unknown_since", "publishes", "pid", "spec", "limited_at")
 _RUN_FIELDS = ("unknown_since", "publishes", "pid", "started_at", "parked_at", "enough")
 _MEMBER_FIELDS = ("state", "created_at")
 _DUE = ("start", "pause", "deadline")
@@ -70,7 +70,7 @@ class Insight:
                 Call.command("ZSCORE", keys.expiry, job.id),
             ],
         )
-        unknown_since, publishes, pid, spec = record
+        unknown_since, publishes, pid, spec, limited_at = record
         declared, chosen = json.loads(entry or b"{}"), json.loads(spec or b"{}")
         timeout = chosen.get("timeout", declared.get("timeout"))
         return Surroundings(
@@ -81,6 +81,8 @@ class Insight:
             published_at=_moment(published),
             publishes=int(publishes or 0),
             ahead=int(ahead or 0),
+            place=self._dispatch.queues.waiting(job.id),
+            limited_at=_moment(limited_at),
             unknown_since=_moment(unknown_since),
             known_at=_moment(known),
             unknown_grace=timedelta(milliseconds=settings.unknown_grace),

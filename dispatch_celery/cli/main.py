@@ -25,6 +25,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "events": "dispatch_celery.cli.events:events",
     "explain": "dispatch_celery.cli.explain:explain",
     "jobs": "dispatch_celery.cli.jobs:jobs",
+    "queues": "dispatch_celery.cli.queues:queues",
     "runs": "dispatch_celery.cli.runs:runs",
     "stats": "dispatch_celery.cli.fleet:stats",
     "workers": "dispatch_celery.cli.fleet:workers",

@@ -11,6 +11,7 @@ from dispatch_celery.cli.moments import when
 from dispatch_celery.cli.plain import one_line
 from dispatch_celery.cluster.model import Worker, WorkerState
 from dispatch_celery.jobs.model import Job
+from dispatch_celery.queues.model import Place
 from dispatch_celery.work.model import Failure
 from dispatch_celery.workflows.members import MEMBER_KINDS
 from dispatch_celery.workflows.model import PromiseRecord, Run
@@ -110,6 +111,8 @@ class Surroundings:
     published_at: datetime | None = None
     publishes: int = 0
     ahead: int = 0
+    place: Place | None = None
+    limited_at: datetime | None = None
     unknown_since: datetime | None = None
     known_at: datetime | None = None
     unknown_grace: timedelta = timedelta(minutes=10)

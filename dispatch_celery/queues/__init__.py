@@ -26,5 +26,5 @@ What happens on each failure
     - A worker dies: its job goes back to ``pending`` with the permit it has, or ends and returns it.
     - The leader dies: the rows wait for the next one, which begins with every limit.
     - A permit reaches a job that is not waiting any more: it is given back.
-    - The server comes back without its last second: ``sweep`` compares records and limits, and mends the difference.
+    - The server comes back without its last second: rows, records and limits come back as they were together.
 """

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError
 
-__all__ = ["Limit", "PerKey", "Queue", "Rate", "limit_name"]
+__all__ = ["Limit", "PerKey", "Place", "Queue", "Rate", "limit_name"]
 
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RATE: Final = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<times>\d*)(?P<unit>s|sec|second|m|min|minute|h|hour|d|day)")
@@ -143,6 +143,22 @@ class Queue:
     """Permits that are out."""
     revision: int = 0
     """How often the limit was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a job stands that waits for a permit."""
+
+    queue: Queue
+    """The queue or job name whose limit it waits for, as that stands."""
+    key: str = ""
+    """What the limit tells it apart by, if it does."""
+    ahead: int = 0
+    """How many of its key came before it."""
+    granted: bool = False
+    """Whether it has been given the permit, which is on its way."""
+    holders: tuple[str, ...] = ()
+    """Some of those that have one."""
 
 
 def limit_name(queue: str | None, job: str | None) -> str:

@@ -34,12 +34,14 @@ class Permits:
         records: WorkRecords,
         publisher: Publisher,
         term: Callable[[], str],
+        clock: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._store = store
         self._work = work
         self._records = records
         self._publisher = publisher
         self._term = term
+        self._clock = clock
         self._reigned = ""
         self._due: dict[str, int] = {}
 
@@ -62,7 +64,7 @@ class Permits:
         if term != self._reigned:
             self._reigned, self._due = term, {}
             return self._store.names()
-        now = monotonic_ms()
+        now = self._clock()
         return [limit for limit, due in self._due.items() if due <= now + _LATE]
 
     def _by_limit(self, rows: Sequence[str]) -> dict[str, list[Word4]]:
@@ -94,7 +96,7 @@ class Permits:
         if settled is None:
             return [f"{job_id} {number} {limit}" for verb, job_id, number, _ in words if verb == "ask"]
         if settled.after is not None:
-            self._due[limit] = monotonic_ms() + settled.after
+            self._due[limit] = self._clock() + settled.after
         elif settled.lifted and not settled.waiting:
             self._store.dissolve(limit)
         return []
@@ -127,8 +129,13 @@ class Permits:
         self._store.handed(rows)
         return len(rows)
 
+    def next_due(self) -> int | None:
+        """Return when another permit may be had, by the clock of this duty; None where that depends on others."""
+        return min(self._due.values(), default=None)
+
     def _pause(self) -> int:
-        return min([IDLE, *(max(1, due - monotonic_ms()) for due in self._due.values())])
+        due = self.next_due()
+        return IDLE if due is None else min(IDLE, max(1, due - self._clock()))
 
 
 def _spec(stored: Stored | None) -> Mapping[str, Any]:

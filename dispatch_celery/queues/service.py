@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from dispatch_celery.errors import QueueNotFound
-from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate, limit_name
+from dispatch_celery.ids import JobId
+from dispatch_celery.queues.model import Limit, PerKey, Place, Queue, Rate, limit_name
 from dispatch_celery.queues.store import LimitStore, dump
 from dispatch_celery.store.paging import Page
 from dispatch_celery.work.body import refuse_in_body
 
 __all__ = ["QueueService"]
+
+_SHOWN: Final = 3
 
 
 class QueueService:
@@ -49,6 +53,23 @@ class QueueService:
             for _, queue in sorted(found.items(), key=lambda pair: (pair[1].kind == "job", pair[0]))
         ]
         return Page(tuple(shown), None)
+
+    def waiting(self, job_id: JobId | str) -> Place | None:
+        """Return where a job stands that waits for a permit; None where it waits for none."""
+        job_id = JobId.parse(job_id)
+        limit = self._store.awaited(job_id)
+        if not limit:
+            return None
+        (queue,) = self._store.read([limit])
+        known, ahead = self._store.known_of(limit, job_id)
+        kind, _, name = limit.partition(":")
+        return Place(
+            queue=queue or Queue(name=name, kind=kind),
+            key=known.key if known else "",
+            ahead=ahead,
+            granted=known is not None and known.holds,
+            holders=tuple(self._store.holders(limit, _SHOWN)),
+        )
 
     # -- change
 
@@ -132,6 +153,10 @@ class QueueService:
     async def alist(self) -> Page[Queue]:
         """Do as ``list``, without holding the event loop."""
         return await asyncio.to_thread(self.list)
+
+    async def awaiting(self, job_id: JobId | str) -> Place | None:
+        """Do as ``waiting``, without holding the event loop."""
+        return await asyncio.to_thread(self.waiting, job_id)
 
     async def alimit(
         self,

@@ -16,7 +16,7 @@ from dispatch_celery.work.scripts import Answer, WorkScripts
 __all__ = ["Known", "LimitStore", "Settled", "Word4", "dump"]
 
 Word4 = tuple[str, str, str, str]
-"""Word for a limit: verb (``ask``, ``return``, ``hold``), job id, number of the request, key."""
+"""Word for a limit: verb (``ask``, ``return``), job id, number of the request, key."""
 
 _AMOUNTS: Final = ("concurrency", "interval", "burst", "key_concurrency", "key_interval", "key_burst", "by", "spoken")
 
@@ -123,10 +123,6 @@ class LimitStore(WorkScripts):
         if rows:
             ask(self.port, Call.command("ZREM", self._keys.grants, *rows))
 
-    def grant_again(self, limit: str, known: Known) -> None:
-        """Have a permit handed over once more."""
-        ask(self.port, Call.command("ZADD", self._keys.grants, 0, f"{known.id} {known.ask} {limit}"))
-
     # -- reading
 
     def names(self) -> list[str]:
@@ -156,12 +152,6 @@ class LimitStore(WorkScripts):
             for limit, fields, waiting, holders in zip(limits, replies[::3], replies[1::3], replies[2::3], strict=True)
         ]
 
-    def known(self, limit: str, cursor: str, count: int) -> tuple[str, list[Known]]:
-        """Return the next slice of what a limit knows of jobs; the cursor ``0`` begins and ends."""
-        reply, flat = ask(self.port, Call.command("HSCAN", self._keys.limit(limit, "known"), cursor, "COUNT", count))
-        found = words(flat)
-        return text(reply), [_known(job, line) for job, line in zip(found[::2], found[1::2], strict=True)]
-
     def known_of(self, limit: str, job_id: str) -> tuple[Known | None, int]:
         """Return what a limit knows of one job, and how many of its key came before it."""
         keys = self._keys
@@ -177,14 +167,9 @@ class LimitStore(WorkScripts):
         members = words(ask(self.port, Call.command("ZRANGE", self._keys.limit(limit, "holders"), 0, count - 1)))
         return [member.rpartition("\t")[2] for member in members]
 
-    def claims_of(self, job_ids: Sequence[str]) -> list[dict[str, str]]:
-        """Return of records ``state``, ``limit``, ``asks`` and ``permits``; empty where there is none."""
-        names = ("state", "limit", "asks", "permits")
-        calls = [Call.command("HMGET", self._keys.record(job_id), *names) for job_id in job_ids]
-        return [
-            {name: text(value) for name, value in zip(names, reply, strict=True) if value is not None}
-            for reply in ask_all(self.port, calls)
-        ]
+    def awaited(self, job_id: str) -> str:
+        """Return the limit that a job waits for; empty where it waits for none."""
+        return text(ask(self.port, Call.command("HGET", self._keys.record(job_id), "limit")))
 
     def payloads(self, job_ids: Sequence[str]) -> list[bytes]:
         """Return the arguments of jobs as they are stored."""

@@ -10,6 +10,7 @@ from typing import Final, Self
 from dispatch_celery.app import Dispatch
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.parts import Parts
+from dispatch_celery.queues.permits import Permits
 from dispatch_celery.store.replies import ask, words
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.testing.binding import bound
@@ -71,6 +72,14 @@ class World:
                     term=str,
                 )
             )
+            self._permits = Permits(
+                store=parts.limits,
+                work=parts.job_store,
+                records=parts.records,
+                publisher=parts.publisher,
+                term=str,
+                clock=lambda: self.clock.ms,
+            )
             self._stack = stack.pop_all()
         self._open = True
         return self
@@ -131,7 +140,9 @@ class World:
         after, due = self.parts.job_store.due(self.parts.keys.timers, 1)
         if due:
             return self.clock.ms
-        return None if after is None else self.clock.ms + max(1, after)
+        permit = self._permits.next_due()
+        moments = [] if after is None else [self.clock.ms + max(1, after)]
+        return min([*moments, *([] if permit is None else [max(self.clock.ms + 1, permit)])], default=None)
 
     # -- within
 
@@ -160,6 +171,8 @@ class World:
             while self.parts.job_store.due(self.parts.keys.timers, 1)[1]:
                 self._spend("timers that stay due")
                 self._timers.run_once()
+            while self._permits.run_once() == 0:
+                self._spend("permits that are handed out without end")
             ready = self._ready()
             if not ready:
                 return done

@@ -14,7 +14,7 @@ from typing import Final
 
 from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, ask_all, text, words
+from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.model import PENDING, WakeUp
 from dispatch_celery.work.ports import Keeping, Publisher
@@ -134,16 +134,22 @@ class WakeUps(Duty):
         """Look once at every lane."""
         _, lanes = ask(self._store.port, Call.command("SSCAN", self._keys.lanes, 0, "COUNT", 1_000))
         names = words(lanes)
+        paused = self._paused()
         self._seen = {lane: seen for lane, seen in self._seen.items() if lane in names}
-        for lane in names:
-            self._look(lane)
-        return self.EMPTY_AFTER if names else IDLE
+        more = [self._look(lane) for lane in names if lane.rpartition(":")[0] not in paused]
+        return 0 if any(more) else self.EMPTY_AFTER if names else IDLE
 
-    def _look(self, lane: str) -> None:
+    def _paused(self) -> set[str]:
+        """Return the queues that are paused: what is ready in them waits, and its wake-ups are not lost but dropped."""
+        limits = pairs(ask(self._store.port, Call.command("HGETALL", self._keys.limits)))
+        return {limit.removeprefix("queue:") for limit, stands in limits.items() if stands == b"paused"}
+
+    def _look(self, lane: str) -> bool:
+        """Look at one lane; return whether there is more to be published again at once."""
         entries = self._entries(lane)
         if not entries:
             self._store.tidy(lane)
-            return
+            return False
         queue = lane.rpartition(":")[0]
         waiting = self._publisher.waiting(queue)
         overtaken_by = self._overtaken_by(lane, entries)
@@ -165,6 +171,7 @@ class WakeUps(Duty):
         if again:
             logger.info("publishing %d wake-ups of %s again: they seem lost", len(again), lane)
         publish_marked(self._store, self._publisher, again)
+        return len(again) == self._OLDEST
 
     def _entries(self, lane: str) -> list[tuple[str, int]]:
         """Return the oldest ids of a lane and some of the rest, with when they were published."""

@@ -1,8 +1,7 @@
 -- PURPOSE  Tells a limit what jobs ask for and give back, in their order; hands out the permits that are there.
 -- KEYS     limit waiting turns resting holders known buckets grants
 -- ARGV     now limit batch *words
---          batch: permits handed out at most. words: verb (ask, return, hold), id, number of the request, and key in turn;
---          hold: it runs with a permit nobody knows of any more.
+--          batch: permits handed out at most. words: verb (ask, return), id, number of the request, and key in turn.
 -- RETURNS  SETTLED given after (ms until another may be had; -1: not before something changes) waiting lifted | GONE
 -- ERRORS   none
 -- TRANSITIONS none
@@ -14,13 +13,9 @@ for at = REST, #ARGV, 4 do
   local verb, id, ask, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if verb == 'ask' then
     seek(id, ask, key)
-  elseif verb == 'return' then
+  else
     local left = drop(id, ask)
     if left then turn(left) end
-  elseif verb == 'hold' and not redis.call('HGET', K.known, id) then
-    local member = string.format('%s\t%016.0f\t%s', key, 0, id)
-    redis.call('ZADD', K.holders, 0, member)
-    redis.call('HSET', K.known, id, 'holds ' .. ask .. ' ' .. member)
   end
 end
 local given, after = grant(tonumber(A.batch), now)

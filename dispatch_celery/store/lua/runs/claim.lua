@@ -1,10 +1,10 @@
 -- PURPOSE  Gives a ready run, with its journal, to the process that will replay it, under a new token.
--- KEYS     record from_state from_name to_state to_name lane marks workers held promises undos consumed journal
+-- KEYS     record from_state from_name to_state to_name lane marks workers held limits promises undos consumed journal
 -- ARGV     now journal id name lane holder nonce pid size
 --          size: bytes of the journal after which the rest is to be asked for.
 -- RETURNS  CLAIMED token now payload spec revision generation crashes lost_workers cancel created_at undoing
 --          entries undos cursor (where the journal goes on; 0: it is whole) consumed (events of earlier generations)
---          | LEFTOVER state | MISSING | NOT_REGISTERED | MOVED name lane
+--          | LEFTOVER state | MISSING | NOT_REGISTERED | MOVED name lane | PAUSED (its queue is)
 -- ERRORS   none
 -- TRANSITIONS pending>running
 -- COST     O(n) in the promises and undos of the run
@@ -28,6 +28,8 @@ if state ~= 'pending' then return {'LEFTOVER', state} end
 if seen[4] ~= A.name or seen[5] ~= A.lane then return {'MOVED', seen[4], seen[5]} end
 local lease = redis.call('ZSCORE', K.workers, A.holder)
 if not lease or tonumber(lease) <= now then return {'NOT_REGISTERED'} end
+
+if redis.call('HGET', K.limits, 'queue:' .. string.match(A.lane, '^(.*):%d+$')) == 'paused' then return {'PAUSED'} end
 
 local number = (tonumber(seen[3]) or 0) + 1
 token = string.format('%.0f.%s', number, A.nonce)

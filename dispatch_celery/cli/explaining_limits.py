@@ -1,0 +1,61 @@
+"""Says which limit a job waits for, who has its permits, and what lets the job go. Pure."""
+
+from __future__ import annotations
+
+from dispatch_celery.cli.phrases import Explanation, Surroundings, count_of, named, start_worker
+from dispatch_celery.jobs.model import Job
+from dispatch_celery.queues.model import Limit, Place
+
+__all__ = ["allowance", "explain_limited"]
+
+
+def explain_limited(job: Job, around: Surroundings) -> Explanation:
+    """Explain a job that a limit holds back."""
+    since = around.limited_at or job.created_at
+    opening = f"{named(job)} is limited since {around.ago(since)}; nobody holds it"
+    place = around.place
+    if place is None:
+        return Explanation(explanation=f"{opening}, and it may go now.", advice="Look again.", since=since)
+    queue = place.queue
+    what = f"the queue {queue.name!r}" if queue.kind == "queue" else f"the job name {queue.name!r}"
+    word = queue.name if queue.kind == "queue" else f"--job {queue.name}"
+    if queue.paused:
+        return Explanation(
+            explanation=f"{opening}: {what} is paused.",
+            advice=f"`{around.command} queues resume {word}` lets it go on.",
+            since=since,
+        )
+    if place.granted or queue.limit is None:
+        says, advice = f"{opening}: it has its permit of {what}, which is on its way.", "Nothing to do."
+    else:
+        ahead = f"; {count_of(place.ahead, 'job')} of its kind came before it" if place.ahead else ""
+        under = f" under the key {place.key!r}" if place.key else ""
+        says = f"{opening}: {what} lets {allowance(queue.limit)}{under}, and {_out(place)}{ahead}."
+        advice = f"Nothing to do; `{around.command} queues limit {word} ...` changes the limit."
+    if not around.live:
+        advice = start_worker(job, around)
+    elif not any(worker.leads for worker in around.live):
+        advice = "A live worker takes the lead within seconds, and hands out permits."
+    return Explanation(explanation=says, advice=advice, since=since)
+
+
+def allowance(limit: Limit) -> str:
+    """Return what a limit lets happen, in words."""
+    each = limit.per_key
+    parts = [
+        f"{limit.concurrency} run at once" if limit.concurrency else "",
+        f"{limit.rate} begin" if limit.rate else "",
+        f"{each.concurrency} of each {each.by} run at once" if each and each.concurrency else "",
+        f"{each.rate} of each {each.by} begin" if each and each.rate else "",
+    ]
+    said = [part for part in parts if part]
+    return " and ".join(said) if said else "keys take turns"
+
+
+def _out(place: Place) -> str:
+    if not place.queue.permits:
+        return "no permit is out"
+    some = ", ".join(place.holders)
+    more = ", ..." if place.queue.permits > len(place.holders) else ""
+    count = place.queue.permits
+    return f"{count} permit{'s are' if count != 1 else ' is'} out ({some}{more})"

@@ -1,0 +1,124 @@
+"""``dispatch queues``: list, get, limit, unlimit, pause, resume."""
+
+from __future__ import annotations
+
+import click
+
+from dispatch_celery.cli.explaining_limits import allowance
+from dispatch_celery.cli.jobs import print_page
+from dispatch_celery.cli.output import Columns, text_column
+from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.queues.model import PerKey, Queue
+
+__all__ = ["queues"]
+
+_COLUMNS: Columns = [text_column("name"), "kind", "ready", "limited", "permits", text_column("limit")]
+
+_job = click.option("--job", metavar="NAME", help="The jobs of one name, instead of a queue.")
+_queue = click.argument("queue", metavar="[QUEUE]", required=False)
+
+
+@click.group()
+def queues() -> None:
+    """Look at queues, limit what they may do, pause and resume them."""
+
+
+@queues.command("list")
+@with_session
+def list_queues(session: Session) -> None:
+    """List every queue in which something waits or that has a limit, and every job name that has one."""
+    page = session.dispatch.queues.list()
+    print_page(session.output, page, _COLUMNS, [_row(queue) for queue in page], without=())
+
+
+@queues.command("get")
+@_queue
+@_job
+@with_session
+def get_queue(session: Session, queue: str | None, job: str | None) -> None:
+    """Show how a queue stands, or the jobs of one name."""
+    _print(session, session.dispatch.queues.get(queue, job=job))
+
+
+@queues.command("limit")
+@_queue
+@_job
+@click.option("--concurrency", type=int, help="How many run at once, in the whole fleet.")
+@click.option("--rate", metavar="RATE", help="How many begin in a time: 100/m, 5/s, 10/30s.")
+@click.option("--burst", type=int, help="How many may begin at once after a quiet time.")
+@click.option("--per-key", "by", metavar="BY", help="What tells keys apart: scope.org_id, key, arguments.customer_id.")
+@click.option("--key-concurrency", type=int, help="How many of each key run at once.")
+@click.option("--key-rate", metavar="RATE", help="How many of each key begin in a time.")
+@click.option("--key-burst", type=int, help="How many of each key may begin at once after a quiet time.")
+@with_session
+def limit_queue(
+    session: Session,
+    /,
+    *,
+    queue: str | None,
+    job: str | None,
+    concurrency: int | None,
+    rate: str | None,
+    burst: int | None,
+    by: str | None,
+    key_concurrency: int | None,
+    key_rate: str | None,
+    key_burst: int | None,
+) -> None:
+    """Limit a queue, or the jobs of one name, from now on. Replaces what was set before."""
+    if by is None and (key_concurrency or key_rate or key_burst):
+        raise click.UsageError("--key-concurrency, --key-rate and --key-burst need --per-key")
+    per_key = None if by is None else PerKey(by=by, concurrency=key_concurrency, rate=key_rate, burst=key_burst)
+    limit = session.dispatch.queues.limit
+    _print(session, limit(queue, job=job, concurrency=concurrency, rate=rate, burst=burst, per_key=per_key))
+
+
+@queues.command("unlimit")
+@_queue
+@_job
+@with_session
+def unlimit_queue(session: Session, queue: str | None, job: str | None) -> None:
+    """Lift a limit, and a pause with it: what waits for it may go."""
+    session.dispatch.queues.unlimit(queue, job=job)
+    _say(session, "lifted", queue, job)
+
+
+@queues.command("pause")
+@_queue
+@_job
+@with_session
+def pause_queue(session: Session, queue: str | None, job: str | None) -> None:
+    """Start nothing more of a queue, or of the jobs of one name; what runs runs on."""
+    session.dispatch.queues.pause(queue, job=job)
+    _say(session, "paused", queue, job)
+
+
+@queues.command("resume")
+@_queue
+@_job
+@with_session
+def resume_queue(session: Session, queue: str | None, job: str | None) -> None:
+    """Let a paused queue or job name go on."""
+    session.dispatch.queues.resume(queue, job=job)
+    _say(session, "resumed", queue, job)
+
+
+def _say(session: Session, what: str, queue: str | None, job: str | None) -> None:
+    if session.output.as_json:
+        session.output.document({"queue": queue, "job": job, "state": what})
+        return
+    session.output.line(f"{queue or f'jobs named {job}'}: {what}")
+
+
+def _print(session: Session, queue: Queue) -> None:
+    if session.output.as_json:
+        session.output.document(queue)
+        return
+    session.output.table(_COLUMNS, [_row(queue)], empty="None.")
+
+
+def _row(queue: Queue) -> tuple[str, ...]:
+    says = allowance(queue.limit) if queue.limit else ""
+    paused = "paused" if queue.paused else ""
+    counts = (str(queue.ready), str(queue.limited), str(queue.permits))
+    return (queue.name, queue.kind, *counts, ", ".join(part for part in (paused, says) if part))

@@ -1,0 +1,97 @@
+"""The commands of queues against a real server, and what ``explain`` says of a job that a limit holds back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+
+from dispatch_celery import Dispatch, Limit, PerKey, QueueNotFound
+from tests.support.command_line import CommandLine
+
+
+@pytest.fixture
+def line(namespace: str, server_url: str) -> Iterator[CommandLine]:
+    """Return the command line of an app with one job."""
+    app = Celery("desk", broker=server_url, set_as_current=False)
+    app.conf.update(dispatch_namespace=namespace, task_default_queue="mail")
+    dispatch = Dispatch(app)
+
+    @dispatch.job(name="desk.send")
+    def send(to: str) -> str:
+        return to
+
+    yield CommandLine(app, dispatch)
+    dispatch.close()
+    app.close()
+
+
+def test_a_queue_is_limited_and_shown_in_the_words_of_the_limit(line: CommandLine) -> None:
+    """Every amount can be given; what was set is what is listed."""
+    shown = line.ok(
+        *("queues", "limit", "mail", "--concurrency", "10", "--rate", "100/m", "--burst", "20"),
+        *("--per-key", "scope.org_id", "--key-concurrency", "2", "--key-rate", "10/30s"),
+    )
+    line.ok("queues", "limit", "--job", "desk.send", "--rate", "5/s")
+
+    assert "10 run at once and 100/m begin and 2 of each scope.org_id run at once and 10/30s of each" in shown
+    found = line.dispatch.queues.get("mail")
+    each = PerKey(by="scope.org_id", concurrency=2, rate="10/30s")
+    assert found.limit == Limit(concurrency=10, rate="100/m", burst=20, per_key=each)
+    assert [(one["kind"], one["name"]) for one in line.json("queues", "list")["records"]] == [
+        ("queue", "mail"),
+        ("job", "desk.send"),
+    ]
+
+
+def test_a_queue_is_paused_resumed_and_lifted(line: CommandLine) -> None:
+    """Each is said; a queue that nobody knows is told by its code."""
+    assert line.ok("queues", "pause", "mail") == "mail: paused\n"
+    assert line.json("queues", "get", "mail")["paused"] is True
+    assert line.json("queues", "resume", "mail") == {"queue": "mail", "job": None, "state": "resumed"}
+    assert line.ok("queues", "unlimit", "mail") == "mail: lifted\n"
+
+    unknown = line.call("queues", "get", "nobody")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "queue_not_found" in unknown.stderr
+    with pytest.raises(QueueNotFound):
+        line.dispatch.queues.get("nobody")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("mail", "--concurrency", "0"), "to let nothing run, pause the queue"),
+        (("mail", "--rate", "0/s"), "would never let a job begin"),
+        (("mail", "--rate", "often"), "write it like '100/m'"),
+        (("mail", "--burst", "3"), "burst belongs to a rate"),
+        (("mail",), "a limit needs concurrency, rate or per_key"),
+        ((), "say which"),
+        (("mail", "--job", "desk.send", "--rate", "1/s"), "say which"),
+        (("mail", "--per-key", "weather"), "is not known"),
+        (("mail", "--rate", "1/s", "--key-rate", "1/s"), "need --per-key"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(line: CommandLine, words: tuple[str, ...], said: str) -> None:
+    """With what to do instead; nothing is changed."""
+    refused = line.call("queues", "limit", *words)
+
+    assert refused.exit_code != 0
+    assert said in refused.stderr
+    assert line.json("queues", "list")["records"] == []
+
+
+def test_explain_says_why_a_job_is_limited(line: CommandLine) -> None:
+    """The limit in words, what is out, and what changes it; paused, how it goes on."""
+    line.dispatch.queues.limit("mail", concurrency=2)
+    handle = line.dispatch.enqueue("desk.send", to="ann")
+
+    explained = line.ok("explain", handle.id)
+    assert "is limited since" in explained
+    assert "the queue 'mail' lets 2 run at once, and no permit is out" in explained
+    assert "Start a worker" in explained
+    assert line.json("jobs", "list", "--state", "limited")["records"][0]["limit"] == "queue:mail"
+
+    line.dispatch.queues.pause("mail")
+    assert "queues resume mail` lets it go on" in line.ok("explain", handle.id)
