@@ -30,6 +30,7 @@ from dispatch_celery.errors import (
     JobFailed,
     JobNotCancellable,
     JobNotFound,
+    JobNotUnique,
     JobTimeout,
     JournalTooLarge,
     LeadershipLost,
@@ -62,6 +63,7 @@ from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.model import Attempt, Job, JobRef, JobState
 from dispatch_celery.jobs.outcome import Cancel, Fail, RetryAfter, Snooze
 from dispatch_celery.jobs.summary import Secret
+from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.middleware.base import ExecutionContext, Middleware
 from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate
 from dispatch_celery.retry import Backoff, Constant, Exponential, Linear, Retry
@@ -90,13 +92,13 @@ __all__ = [
     "DeadLetterSelection", "Dispatch", "DispatchError", "Duration", "Event", "EventId", "EventNotFound",
     "ExecutionContext", "Exponential", "Extension", "Fail", "Failure", "Fenced", "IdempotencyConflict", "InvalidId",
     "InvalidSchedule", "Job", "JobAlreadyComplete", "JobCancelled", "JobContext", "JobDecorator", "JobDefinition",
-    "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobRef", "JobState", "JobTimeout",
-    "JournalTooLarge", "LeadershipLost", "Limit", "Linear", "Middleware", "Misfire", "NonDeterminism", "NotInJob",
-    "NotInStep", "Outcome", "Overlap", "Page", "PayloadError", "PayloadTooLarge", "PerKey", "Promise",
+    "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobNotUnique", "JobRef", "JobState",
+    "JobTimeout", "JournalTooLarge", "LeadershipLost", "Limit", "Linear", "Middleware", "Misfire", "NonDeterminism",
+    "NotInJob", "NotInStep", "Outcome", "Overlap", "Page", "PayloadError", "PayloadTooLarge", "PerKey", "Promise",
     "PromiseNotFound", "PromiseRecord", "Queue", "QueueNotFound", "Rate", "Received", "ResultTimeout", "Retry",
     "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId", "RunInfo", "RunNotFound",
     "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze", "StateConflict", "StepContext",
-    "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise", "UnsupportedServer", "Worker",
-    "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse", "WorkflowNotFound", "current_job",
-    "current_scope", "current_step", "scope", "shared_job",
+    "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise", "Unique", "UnsupportedServer",
+    "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse", "WorkflowNotFound",
+    "current_job", "current_scope", "current_step", "scope", "shared_job",
 ]  # fmt: skip

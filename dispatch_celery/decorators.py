@@ -10,6 +10,7 @@ from dispatch_celery.clock import Duration
 from dispatch_celery.cron.definition import CronOptions, Spelled
 from dispatch_celery.cron.model import Misfire, Overlap
 from dispatch_celery.jobs.definition import JobDefinition
+from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.parts import Parts
 from dispatch_celery.retry import Retry
 from dispatch_celery.scope import Scope
@@ -57,9 +58,15 @@ class Declaring:
         priority: int = ...,
         retry: Retry = ...,
         timeout: Duration = ...,
+        unique: Unique = ...,
+        limit_key: Callable[[Mapping[str, Any]], str] = ...,
     ) -> JobDecorator: ...
     def job(self, fn: Any = None, /, **options: Any) -> Any:
-        """Make a function a durable job; bare or with options. ``name`` defaults to module and function."""
+        """Make a function a durable job; bare or with options. ``name`` defaults to module and function.
+
+        ``unique``: of which there may be one at a time. ``limit_key``: a function of the arguments, as JSON values by
+        name, that returns what a limit ``per_key=PerKey(by="key")`` tells its jobs apart by; it runs at enqueue.
+        """
         if fn is not None:
             return self._parts.declarations.declare(fn, options)
         return lambda function: self._parts.declarations.declare(function, dict(options))

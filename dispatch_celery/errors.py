@@ -25,6 +25,7 @@
     |   +-- CronConflict               a cron entry was edited since it was read
     |   +-- JobAlreadyComplete
     |   +-- JobNotCancellable
+    |   +-- JobNotUnique               there is another of its kind that has not ended
     +-- OutcomeError                   what a waiting caller is told
     |   +-- JobFailed
     |   +-- JobCancelled
@@ -73,6 +74,7 @@ __all__ = [
     "JobFailed",
     "JobNotCancellable",
     "JobNotFound",
+    "JobNotUnique",
     "JobTimeout",
     "JournalTooLarge",
     "LeadershipLost",
@@ -247,6 +249,16 @@ class JobAlreadyComplete(StateConflict):
     """The job has ended; what it did cannot be changed any more."""
 
     code = "job_already_complete"
+
+
+class JobNotUnique(StateConflict):
+    """There may be one job of its kind, and one has not ended; nothing was stored. ``existing_id`` is that one."""
+
+    code = "job_not_unique"
+
+    def __init__(self, message: str, *, existing_id: str) -> None:
+        super().__init__(message)
+        self.existing_id = existing_id
 
 
 class JobNotCancellable(StateConflict):

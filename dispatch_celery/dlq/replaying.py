@@ -27,7 +27,7 @@ from dispatch_celery.work.records import Stored
 
 __all__ = ["Replays", "Request"]
 
-_OWN: Final = ("idempotency_key", "celery_id", "canvas")
+_OWN: Final = ("idempotency_key", "unique", "unique_period", "celery_id", "canvas")
 """What of a job's making is its own, and not its replay's."""
 _TRIP_BYTES: Final = 4 * 1024 * 1024
 

@@ -16,6 +16,7 @@ from dispatch_celery.errors import ConfigurationError, PayloadError
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.options import JobOptions, check_duration, check_priority, check_queue
 from dispatch_celery.jobs.summary import Summary
+from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.retry import Retry
 from dispatch_celery.work.body import refuse_in_body
 
@@ -74,8 +75,14 @@ class JobDefinition(Generic[P, R_co, C_co]):
         priority: int = 0,
         retry: Retry | None = None,
         timeout: Duration | None = None,
+        unique: Unique | None = None,
+        limit_key: Callable[[Mapping[str, Any]], str] | None = None,
         remote: bool = False,
     ) -> None:
+        if unique is not None and not isinstance(unique, Unique):
+            raise ConfigurationError(f"{name}: unique must be a Unique, not {unique!r}")
+        if limit_key is not None and not callable(limit_key):
+            raise ConfigurationError(f"{name}: limit_key must be a function of the arguments, not {limit_key!r}")
         _check(fn, name, queue, priority, retry)
         check_duration("timeout", timeout)
         self.__wrapped__ = fn
@@ -89,6 +96,8 @@ class JobDefinition(Generic[P, R_co, C_co]):
         self.timeout_ms = None if timeout is None else to_ms(timeout)
         self.is_async = inspect.iscoroutinefunction(fn)
         self.is_remote = remote
+        self.unique = unique
+        self.limit_key = limit_key
         self._retry = retry
         self._enqueuer = enqueuer
         self._signature: Signature | None = None
@@ -164,11 +173,13 @@ class JobDefinition(Generic[P, R_co, C_co]):
         idempotency_key: str | None = None,
         retry: Retry | None = None,
         timeout: Duration | None = None,
+        unique: Unique | None = None,
     ) -> BoundJob[P, R_co]:
         """Return the job with options for its next enqueues. Durations are seconds or timedeltas.
 
         ``idempotency_key``: a known key with the same payload returns the first job; with another payload it
-        is an ``IdempotencyConflict``. Keys live as long as the record, at least ``dispatch_retain_key``.
+        is an ``IdempotencyConflict``. Keys live as long as the record, at least ``dispatch_retain_key``. ``unique``:
+        how it stands to others of its kind, instead of what the job declares.
         """
         chosen = JobOptions(
             delay=delay,
@@ -179,6 +190,7 @@ class JobDefinition(Generic[P, R_co, C_co]):
             idempotency_key=idempotency_key,
             retry=retry,
             timeout=timeout,
+            unique=unique,
         )
         return BoundJob(self, chosen)
 

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from dispatch_celery.ids import JobId
+from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.scope import Scope
 from dispatch_celery.work.model import Failure, WorkRef
 from dispatch_celery.work.records import Stored
@@ -139,6 +140,8 @@ class NewJob:
     run_at: int | None = None
     expires: int | None = None
     digest: str = ""
+    unique: Unique | None = None
+    """How it stands to others of its kind, where there may be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.retry import MAX_DELAY, Constant, Exponential, Linear, Retry
 
 __all__ = ["JobOptions", "StoredRetry", "check_duration", "check_priority", "check_queue"]
@@ -27,6 +28,7 @@ class JobOptions:
     idempotency_key: str | None = None
     retry: Retry | None = None
     timeout: Duration | None = None
+    unique: Unique | None = None
     headers: dict[str, Any] = field(default_factory=dict)
     detached: bool = False
     """Of a child run: whether it goes on when its parent is cancelled or fails."""
@@ -43,6 +45,10 @@ class JobOptions:
             raise ConfigurationError(f"retry must be a Retry, not {self.retry!r}")
         if self.retry is not None:
             StoredRetry.dump(self.retry)  # what cannot be stored is refused where it is given
+        if self.unique is not None and not isinstance(self.unique, Unique):
+            raise ConfigurationError(f"unique must be a Unique, not {self.unique!r}")
+        if self.unique is not None and self.idempotency_key is not None:
+            raise ConfigurationError("give unique or idempotency_key, not both: each says which job is the same")
         if not isinstance(self.headers, dict):
             raise ConfigurationError(f"headers must be a dict, not {self.headers!r}")
         key = self.idempotency_key
@@ -70,6 +76,7 @@ class JobOptions:
             or self.idempotency_key is not None
             or self.retry is not None
             or self.timeout is not None
+            or self.unique is not None
         )
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dispatch_celery.codec import Codec
-from dispatch_celery.errors import Fenced, JobAlreadyComplete, JobNotCancellable, StateConflict
+from dispatch_celery.errors import Fenced, JobAlreadyComplete, JobNotCancellable, JobNotUnique, StateConflict
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.definition import Call, JobDefinition
 from dispatch_celery.jobs.handle import JobHandle
@@ -149,7 +149,7 @@ class JobService:
         """Run a failed job again under the same id, its attempts counted anew. If it was replayed, return the replay.
 
         Raises:
-            StateConflict: it has not failed.
+            StateConflict: it has not failed, or there may be one of its kind and another came since.
         """
         refuse_in_body("dispatch.jobs.retry()")
         job_id = JobId.parse(job_id)
@@ -159,6 +159,8 @@ class JobService:
             answer = self._store.reopen(stored.ref)
             if answer.verdict == "REPLAYED":
                 return JobHandle(JobId(answer.detail), self)
+            if answer.verdict == "TAKEN":
+                raise JobNotUnique(f"{answer.detail} is the one of its kind by now", existing_id=answer.detail)
             if answer.verdict == "READY":
                 self._writer.publish([WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec)])
                 return JobHandle(job_id, self)

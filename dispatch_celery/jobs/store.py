@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from dispatch_celery.errors import DispatchError
+from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import ENDED, Claim, JobState, NewJob
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
@@ -39,7 +40,7 @@ class JobStore(WorkStore):
         replies = self.port.execute([*calls, *riders])
         return [answer for reply, few in zip(replies, families, strict=False) for answer in _each(reply, few)]
 
-    def _enqueue_one(self, job: NewJob) -> Call:
+    def _enqueue_one(self, job: NewJob, take: str = "") -> Call:
         ref, keys = job.ref, self._keys
         fields: list[Word] = ["name", ref.name, "spec", encode_spec(job.spec), "payload", job.payload]
         return Call.of(
@@ -55,9 +56,27 @@ class JobStore(WorkStore):
                 "run_at": "" if job.run_at is None else job.run_at,
                 "expires": "" if job.expires is None else job.expires,
                 "digest": job.digest,
+                "take": take,
+                "period": "" if job.unique is None or job.unique.period_ms is None else job.unique.period_ms,
             },
             rest=fields,
         )
+
+    def enqueue_after(self, job: NewJob, other: JobId) -> list[str]:
+        """Write a job that takes the key of another over: the one of its kind from now on."""
+        return words(ask(self.port, self._enqueue_one(job, other)))
+
+    def replace(self, other: JobId, job: NewJob) -> Answer:
+        """Give a job that has not begun the arguments and the delay of another, which is not written then."""
+        keys = {"record": self._keys.record(other), "timers": self._keys.timers}
+        arguments: dict[str, Word] = {
+            "now": self._time.word,
+            "id": other,
+            "spec": encode_spec(job.spec),
+            "payload": job.payload,
+            "delay": "" if job.delay is None else job.delay,
+        }
+        return self._answer(Call.of("jobs/replace", keys, arguments))
 
     def _enqueue_family(self, jobs: Sequence[NewJob]) -> Call:
         ref, keys = jobs[0].ref, self._keys
@@ -250,7 +269,13 @@ def _fingerprint(ref: WorkRef, error: str, reason: str) -> str:
 
 def _is_plain(job: NewJob) -> bool:
     """Whether a job is ready at once and has nothing of its own but its arguments."""
-    return not job.ref.idempotency_key and job.delay is None and job.run_at is None and job.expires is None
+    return (
+        not job.ref.idempotency_key
+        and job.unique is None
+        and job.delay is None
+        and job.run_at is None
+        and job.expires is None
+    )
 
 
 def _family(job: NewJob) -> tuple[str, ...]:

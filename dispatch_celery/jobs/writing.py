@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 from dispatch_celery.clock import to_ms
-from dispatch_celery.errors import DispatchError, IdempotencyConflict, StoreUnavailable
+from dispatch_celery.errors import (
+    ConfigurationError,
+    DispatchError,
+    IdempotencyConflict,
+    JobNotUnique,
+    StoreUnavailable,
+)
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.catalogue import Catalogue
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.model import JobRef, JobState, NewJob
 from dispatch_celery.jobs.options import StoredRetry
 from dispatch_celery.jobs.store import JobStore
+from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.scope import current_scope
 from dispatch_celery.work import spans
 from dispatch_celery.work.model import SCHEMA, WakeUp
@@ -28,6 +36,7 @@ _BATCH: Final = 500
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """What is written in one trip at most: some milliseconds of the server's time."""
 _REMEMBERED: Final = 10_000
+_TRIES: Final = 20
 
 
 class JobWriter:
@@ -64,8 +73,13 @@ class JobWriter:
             spec["scope"] = tenant
         if extra:
             spec |= extra
+        if call.definition.limit_key is not None:
+            spec["limit_key"] = _limit_key(call)
+        unique = None if "parent" in spec else options.unique or call.definition.unique
+        if unique is not None:
+            spec |= _uniqueness(unique, call)
         queue, priority = self._lane(call)
-        if options.is_empty:
+        if options.is_empty and unique is None:
             ref = JobRef(
                 id=job_id or JobId.mint(), name=call.definition.name, queue=queue, priority=priority, scope=tenant
             )
@@ -86,6 +100,7 @@ class JobWriter:
             priority=priority,
             scope=tenant,
             idempotency_key=options.idempotency_key or "",
+            unique=spec.get("unique", ""),
         )
         spans.made(ref, spec)
         return NewJob(
@@ -95,7 +110,8 @@ class JobWriter:
             delay=options.delay_ms,
             run_at=options.run_at_ms,
             expires=options.expires_ms,
-            digest=sha256(call.payload).hexdigest()[:32] if options.idempotency_key is not None else "",
+            digest=_digest(call, unique),
+            unique=unique,
         )
 
     def _lane(self, call: Call[Any]) -> tuple[str, int]:
@@ -130,14 +146,12 @@ class JobWriter:
         unpublished: list[WakeUp] = []
         refused: DispatchError | None = None
         for job, reply in zip(jobs, self._store.enqueue(jobs, riders), strict=True):
-            if isinstance(reply, DispatchError):
-                refused = refused or reply
+            try:
+                ids.append(self._id_of(job, reply))
+            except DispatchError as error:
+                refused = refused or error
                 continue
             verdict = reply[0]
-            if verdict == "CONFLICT":
-                refused = refused or _conflict(job, reply[1])
-                continue
-            ids.append(JobId(reply[1]) if verdict == "EXISTING" else job.ref.id)
             if verdict == "CREATED":
                 if reply[1] != JobState.SCHEDULED:
                     self._learn(job.ref, limited=reply[1] == JobState.LIMITED)
@@ -152,6 +166,45 @@ class JobWriter:
         if refused is not None:
             raise refused
         return ids
+
+    def _id_of(self, job: NewJob, reply: Any) -> JobId:
+        """Return the id under which a job is found, by what its script answered.
+
+        Raises:
+            DispatchError: it was not stored.
+        """
+        if isinstance(reply, DispatchError):
+            raise reply
+        if reply[0] == "CONFLICT":
+            raise _conflict(job, reply[1])
+        if reply[0] != "EXISTING":
+            return job.ref.id
+        other = JobId(reply[1])
+        return other if job.unique is None else self._beside(job, job.unique, other)
+
+    def _beside(self, job: NewJob, unique: Unique, other: JobId) -> JobId:
+        """Return the job that is to be the one of its kind, where there is another already.
+
+        Raises:
+            JobNotUnique: there may be no second.
+        """
+        if unique.on_conflict == "first":
+            return other
+        if unique.on_conflict == "reject":
+            raise JobNotUnique(
+                f"{other} of {job.ref.name} has not ended, and there may be one of its kind", existing_id=other
+            )
+        for _ in range(_TRIES):
+            if self._store.replace(other, job).verdict == "DONE":
+                return other
+            verdict, *rest = self._store.enqueue_after(job, other)
+            if verdict != "EXISTING":
+                if rest[0] == JobState.PENDING:
+                    self.publish([WakeUp(ref=job.ref, wake="1", spec=job.spec)])
+                self._observer("enqueued", job.ref)
+                return job.ref.id
+            other = JobId(rest[0])
+        raise JobNotUnique(f"others of {job.ref.name} come and go too fast: try again", existing_id=other)
 
     def _learn(self, ref: JobRef, *, limited: bool) -> None:
         """Remember which jobs a limit held back last: their wake-ups do not ride with the script that writes them."""
@@ -183,6 +236,34 @@ def _batches(calls: Iterable[Call[Any]]) -> Iterator[list[Call[Any]]]:
         size += len(call.payload)
     if batch:
         yield batch
+
+
+def _uniqueness(unique: Unique, call: Call[Any]) -> dict[str, Any]:
+    key = unique.key_of(call.definition.name, call.payload)
+    return {"unique": key} | ({} if unique.period_ms is None else {"unique_period": unique.period_ms})
+
+
+def _digest(call: Call[Any], unique: Unique | None) -> str:
+    if unique is not None:
+        return "unique"
+    return sha256(call.payload).hexdigest()[:32] if call.options.idempotency_key is not None else ""
+
+
+def _limit_key(call: Call[Any]) -> str:
+    """Return what a limit tells the job apart by, as its declaration says.
+
+    Raises:
+        ConfigurationError: the function raised, or returned no text.
+    """
+    name, function = call.definition.name, call.definition.limit_key
+    assert function is not None  # noqa: S101 - its caller has looked
+    try:
+        key = function(json.loads(call.payload))
+    except Exception as error:
+        raise ConfigurationError(f"limit_key of {name} raised {type(error).__name__}: {error}") from error
+    if not isinstance(key, str):
+        raise ConfigurationError(f"limit_key of {name} must return text, not {key!r}")
+    return key
 
 
 def _conflict(job: NewJob, existing: str) -> IdempotencyConflict:

@@ -59,6 +59,8 @@ class WorkRef:
     priority: int = 0
     scope: str = ""
     idempotency_key: str = ""
+    unique: str = ""
+    """Of a job of which there may be one: what is the same for them all, while it holds that key."""
     version: int = 0
     """Of a run, the version of its workflow."""
     parent: Parent | None = None

@@ -111,6 +111,7 @@ def make_ref(kind: type[R], work_id: TypedId, name: str, lane: str, spec: Mappin
         priority=int(priority),
         scope=spec.get("scope", ""),
         idempotency_key=spec.get("idempotency_key", ""),
+        unique="" if "unique_period" in spec else spec.get("unique", ""),
         version=int(spec.get("version", 0)),
         parent=Parent.load(spec.get("parent")),
     )

@@ -83,6 +83,8 @@ class WorkScripts:
 
     def idempotency(self, ref: WorkRef) -> str:
         """Return the idempotency key's key, or the record's own where there is none (scripts then ignore it)."""
+        if ref.unique:
+            return self._keys.idempotency(ref.scope, ref.name, f"\0unique\0{ref.unique}")
         if not ref.idempotency_key:
             return self._keys.record(ref.id)
         return self._keys.idempotency(ref.scope, ref.name, ref.idempotency_key)
@@ -97,7 +99,7 @@ class WorkScripts:
             "lane": ref.lane,
             "grace": MARK_GRACE,
             "scoped": "1" if ref.scope else "",
-            "keyed": "1" if ref.idempotency_key else "",
+            "keyed": "1" if ref.idempotency_key else "unique" if ref.unique else "",
             "retain_key": settings.retain_key,
             "parent": "" if ref.parent is None else ref.parent.id,
             "parent_at": "" if ref.parent is None else ref.parent.at,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic_core import from_json
 
@@ -51,6 +51,9 @@ __all__ = ["Executor"]
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[JobDefinition[..., Any, Any], JobContext, int | None], Any]
+
+_PART_OF_REF: Final = frozenset({"scope", "idempotency_key", "unique", "parent"})
+"""What of a job a wake-up does not tell, and every script about it has to know."""
 
 
 class Executor:
@@ -96,7 +99,7 @@ class Executor:
         if claim is None:
             return None
         spec: dict[str, Any] = from_json(claim.spec)
-        if "scope" in spec or "idempotency_key" in spec or "parent" in spec:
+        if not _PART_OF_REF.isdisjoint(spec):
             ref = make_ref(JobRef, ref.id, ref.name, ref.lane, spec)
         timeout_ms = spec.get("timeout", definition.timeout_ms)
         policy = StoredRetry(spec["retry"]) if "retry" in spec else definition.retry_policy

@@ -18,7 +18,7 @@ from celery.exceptions import InvalidTaskError
 from celery.utils.time import maybe_iso8601
 from celery.worker.strategy import default, hybrid_to_proto2
 
-from dispatch_celery.errors import DispatchError, PayloadError, StoreUnavailable
+from dispatch_celery.errors import DispatchError, JobNotUnique, PayloadError, StoreUnavailable
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.options import JobOptions
 from dispatch_celery.worker.guard import give_back, settle
@@ -104,8 +104,12 @@ def adopt(task: JobTask, message: Any, body: Any) -> None:
     if canvas:
         extra["canvas"] = canvas
     adopted = Call(task.definition, call.payload, call.summary, options)
-    task.engine().write_call(adopted, job_id=job_id, extra=extra)
-    logger.info("adopted a plain call of %s as %s", task.name, job_id)
+    try:
+        found = task.engine().write_call(adopted, job_id=job_id, extra=extra)
+    except JobNotUnique as error:
+        logger.warning("a plain call of %s is dropped: %s", task.name, error)
+        return
+    logger.info("adopted a plain call of %s as %s", task.name, found)
 
 
 def _content(message: Any, body: Any) -> tuple[tuple[Any, ...], dict[str, Any], Mapping[str, Any], Mapping[str, Any]]:

@@ -221,8 +221,9 @@ class JobTask(Task):  # type: ignore[misc]  # Celery ships no types
         canvas |= {name: _signatures(part) for name, part in (("callbacks", link), ("errbacks", link_error)) if part}
         if canvas:
             extra["canvas"] = canvas
-        self.engine().write_call(Call(self.definition, call.payload, call.summary, chosen), job_id=job_id, extra=extra)
-        return self.AsyncResult(task_id or str(job_id))
+        bound = Call(self.definition, call.payload, call.summary, chosen)
+        found = self.engine().write_call(bound, job_id=job_id, extra=extra)
+        return self.AsyncResult(str(found) if found != job_id else task_id or str(job_id))
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
         """Run the job here and return Celery's ``EagerResult``; nothing durable."""

@@ -190,6 +190,8 @@ def check_member(call: FleetCall) -> None:
     Raises:
         WorkflowMisuse: it has an idempotency key.
     """
+    if call.options.unique is not None:
+        raise WorkflowMisuse(f"{call.definition.name}: a run waits for its own jobs, so it takes no unique here")
     if call.options.idempotency_key is not None:
         raise WorkflowMisuse(
             f"{call.definition.name}: a run enqueues it exactly once by itself, so it takes no idempotency_key here"

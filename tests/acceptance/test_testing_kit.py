@@ -210,6 +210,24 @@ def test_time_passes_step_by_step(dispatch_kit: Kit) -> None:
     assert run.result(timeout=1) == ["02 12:30", "03 12:30", "04 12:30"]
 
 
+def test_limits_hold_in_virtual_time(dispatch_kit: Kit) -> None:
+    """What a rate holds back goes as time passes; what a pause holds back, when the queue is resumed."""
+    queue = app.conf.task_default_queue
+    dispatch.queues.limit(queue, rate="1/h", burst=1)
+    handles = [send_mail.enqueue(name) for name in ("ann", "ben", "cat")]
+
+    dispatch_kit.drain()
+    assert [handle.state() for handle in handles] == [JobState.COMPLETED, JobState.LIMITED, JobState.LIMITED]
+    dispatch_kit.advance(timedelta(hours=1))
+    assert [handle.state() for handle in handles] == [JobState.COMPLETED, JobState.COMPLETED, JobState.LIMITED]
+    dispatch.queues.pause(queue)
+    dispatch_kit.advance(timedelta(days=1))
+    assert handles[2].state() == JobState.LIMITED
+    dispatch.queues.unlimit(queue)
+    dispatch_kit.drain()
+    assert handles[2].state() == JobState.COMPLETED
+
+
 def test_waits_between_tries_take_no_time(dispatch_kit: Kit) -> None:
     """A step that waits in place, and a job that waits for its timer, wait by the kit's clock."""
     bank.failures = 3

@@ -212,3 +212,17 @@ def test_runs_are_started_by_name_listed_and_counted(fleet: FlowFleet) -> None:
     assert (runs.count()[RunState.COMPLETED], runs.count()[RunState.WAITING]) == (3, 1)
     last = runs.get(naps[2].id)
     assert (last.arguments, last.result) == ({"name": "n2", "seconds": 0.1}, "n2-after")
+
+
+def test_a_paused_queue_holds_its_runs_until_it_is_resumed(fleet: FlowFleet) -> None:
+    """A run that is ready waits in its lane, and its wake-ups are not published over and over; then it goes on."""
+    flows = fleet.flows
+    flows.dispatch.queues.pause(flows.app.conf.task_default_queue)
+    run = flows.checkout.start(flows.Order(id="o1", amount=Decimal("1.10"), data=b""))
+    fleet.start("w1", "-P", "threads", "-c", "2")
+    eventually(flows.dispatch.workers.leader, within=10, what="somebody leads")
+    assert run.state() == RunState.PENDING
+
+    flows.dispatch.queues.resume(flows.app.conf.task_default_queue)
+
+    assert run.result(timeout=15).total == Decimal("2.20")

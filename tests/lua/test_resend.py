@@ -230,6 +230,11 @@ def _complete_limited(world: World) -> Act:
     return lambda: world.end("complete", held).verdict
 
 
+def _replace(world: World) -> Act:
+    ref = world.at("scheduled")
+    return lambda: world.jobs.replace(ref.id, world.job(delay=7_000)).verdict
+
+
 def _settle(world: World) -> Act:
     ref = _limited(world)
     words = [("ask", str(ref.id), "1", "")]
@@ -274,6 +279,7 @@ CASES: list[Case[World]] = [
     Case("jobs/cancel", _cancel_limited, "DONE", "STATE", "limited"),
     Case("jobs/complete", _complete_limited, "DONE", "REPEATED", "limited"),
     Case("jobs/permit", _permit, "READY", "REPEATED"),
+    Case("jobs/replace", _replace, "DONE", "DONE"),
     Case("queues/settle", _settle, 1, 0),
     Case("queues/dissolve", _dissolve, True, False),
     Case("middleware/admit", _admit, "PROBE", "PROBE"),

@@ -1,7 +1,8 @@
 -- PURPOSE  Writes a new job: its record, its indexes, its idempotency key, and a timer, a ready mark, or a request for a permit.
 -- KEYS     record to_state to_name later_state later_name scope lane lanes marks timers idempotency limits limited_state limited_name permits journal
--- ARGV     now journal id name lane scoped delay run_at expires digest grace *fields
+-- ARGV     now journal id name lane scoped delay run_at expires digest take period grace *fields
 --          delay, expires, grace: ms; run_at: ms since 1970; each may be empty. fields: name and value in turn.
+--          take: the job whose key this one takes over; period: ms the key is held, whatever becomes of the job; or empty.
 -- RETURNS  CREATED state now | REPEATED state | EXISTING id | CONFLICT id
 -- ERRORS   none
 -- TRANSITIONS new>pending new>scheduled new>limited
@@ -14,7 +15,7 @@ if A.digest ~= '' then
   local first = redis.call('GET', K.idempotency)
   if first then
     local id, digest = string.match(first, '^(%S+) (%S+)$')
-    return {digest == A.digest and 'EXISTING' or 'CONFLICT', id}
+    if id ~= A.take then return {digest == A.digest and 'EXISTING' or 'CONFLICT', id} end
   end
 end
 
@@ -24,6 +25,7 @@ state = due > now and 'scheduled' or (limit and 'limited' or 'pending')
 redis.call('HSET', K.record, 'state', state, 'created_at', now, 'lane', A.lane, unpack(ARGV, REST))
 if A.expires ~= '' then redis.call('HSET', K.record, 'expires_at', now + tonumber(A.expires)) end
 if A.digest ~= '' then redis.call('SET', K.idempotency, A.id .. ' ' .. A.digest) end
+if A.period ~= '' then redis.call('PEXPIRE', K.idempotency, A.period) end
 if state == 'pending' then
   redis.call('ZADD', K.to_state, now, A.id)
   redis.call('ZADD', K.to_name, now, A.id)
