@@ -1,21 +1,25 @@
-"""``dispatch dlq``: list, get, count, replay, replay-all, purge."""
+"""``dispatch dlq``: list, groups, get, count, note; and of ``triage`` replay, replay-all, put-back, purge."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import click
 
-from dispatch_celery.cli.filters import dead_letter_filters, given, paging, scope_of
+from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_for, paging
 from dispatch_celery.cli.jobs import SECRET, error_of, job_fields, print_page
 from dispatch_celery.cli.moments import stamp, when
-from dispatch_celery.cli.output import Columns, Output, text_column
+from dispatch_celery.cli.output import Columns, number_column, text_column
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.cli.session import Session, with_session
-from dispatch_celery.dlq.model import DeadLetter
-from dispatch_celery.dlq.store import shown
-from dispatch_celery.jobs.handle import JobHandle
+from dispatch_celery.cli.triage import (
+    LETTER_SECRET,
+    purge_letters,
+    put_back_letters,
+    replay_letter,
+    replay_letters,
+)
+from dispatch_celery.dlq.records import shown
 
 __all__ = ["dlq"]
 
@@ -31,7 +35,7 @@ def dlq() -> None:
 @with_session
 def list_letters(session: Session, /, *, limit: int, cursor: str | None, **options: Any) -> None:
     """List dead letters, the latest first."""
-    page = session.dispatch.dlq.list(limit=limit, cursor=cursor, **_filters(**options))
+    page = session.dispatch.dlq.list(limit=limit, cursor=cursor, **dead_letters_asked_for(**options))
     columns: Columns = [
         "id",
         "kind",
@@ -55,7 +59,7 @@ def list_letters(session: Session, /, *, limit: int, cursor: str | None, **optio
         )
         for letter in page
     ]
-    print_page(session.output, page, columns, rows, without=(*SECRET, "attempts", "traceback", "raw", "job"))
+    print_page(session.output, page, columns, rows, without=LETTER_SECRET)
 
 
 @dlq.command("get")
@@ -73,11 +77,19 @@ def get_letter(session: Session, letter_id: str) -> None:
         [
             ("dead letter", letter.id),
             ("kind", letter.kind),
+            ("origin", letter.origin),
+            ("fingerprint", letter.fingerprint),
             ("died", when(letter.died_at, now)),
             ("reason", letter.reason),
-            *([("queue", letter.queue), ("message", shown(letter.raw))] if letter.job is None else []),
+            *(
+                [("queue", letter.queue), ("put back", letter.replayed_as), ("message", shown(letter.raw))]
+                if letter.job is None
+                else []
+            ),
         ]
     )
+    for note in letter.notes:
+        output.line(f"note of {note.by or 'somebody'}, {stamp(note.at)}: {note.text}")
     if letter.job is not None:
         output.line("")
         output.fields(job_fields(letter.job, now))
@@ -90,90 +102,55 @@ def get_letter(session: Session, letter_id: str) -> None:
 @with_session
 def count_letters(session: Session, /, **options: Any) -> None:
     """Count dead letters."""
-    _counted(session.output, session.dispatch.dlq.count(**_filters(**options)), "")
-
-
-@dlq.command("replay")
-@click.argument("letter_id", metavar="ID")
-@click.option("--queue", help="Another queue than the old job's.")
-@with_session
-def replay_letter(session: Session, letter_id: str, *, queue: str | None) -> None:
-    """Run a failed job again, as a new job that is linked to it. A second replay returns the first's."""
-    handle = session.dispatch.dlq.replay(letter_id, queue=queue)
+    count = session.dispatch.dlq.count(**dead_letters_asked_for(**options))
     if session.output.as_json:
-        session.output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
+        session.output.document({"count": count})
     else:
-        session.output.line(f"{letter_id} is replayed as {handle.id}")
+        session.output.line(count_of(count, "dead letter"))
 
 
-@dlq.command("replay-all")
+@dlq.command("groups")
 @dead_letter_filters
-@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="Replay at most so many.")
+@paging
 @with_session
-def replay_letters(session: Session, /, *, limit: int, **options: Any) -> None:
-    """Replay every failed job that passes the filters and was not replayed yet."""
-    handles: list[JobHandle[Any]] = session.dispatch.dlq.replay_all(limit=limit, **_filters(**options))
-    if session.output.as_json:
-        session.output.document({"count": len(handles), "replayed_as": [handle.id for handle in handles]})
-        return
-    session.output.table(["replayed as"], [(handle.id,) for handle in handles], empty="None to replay.")
-    if len(handles) == limit:
-        session.output.line("There may be more: run the command again.", style="dim")
-
-
-@dlq.command("purge")
-@click.argument("letter_id", metavar="ID", required=False)
-@click.option("--all", "everything", is_flag=True, help="All that pass the filters.")
-@dead_letter_filters
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@with_session
-def purge_letters(session: Session, /, letter_id: str | None, *, everything: bool, yes: bool, **options: Any) -> None:
-    """Delete one dead letter, or all that pass the filters, with the records of their jobs. Cannot be undone."""
-    service, filters = session.dispatch.dlq, _filters(**options)
-    if (letter_id is None) != everything or (letter_id is not None and filters):
-        raise click.UsageError("give one ID, or --all with filters")
-    if not yes:
-        what = (
-            count_of(service.count(**filters), "dead letter")
-            if letter_id is None
-            else _described(service.get(letter_id))
+def group_letters(session: Session, /, *, limit: int, cursor: str | None, **options: Any) -> None:
+    """Count dead letters by cause: those that died of the same have one fingerprint."""
+    page = session.dispatch.dlq.groups(limit=limit, cursor=cursor, **dead_letters_asked_for(**options))
+    columns: Columns = [
+        "fingerprint",
+        number_column("count"),
+        "first (UTC)",
+        "last (UTC)",
+        text_column("names"),
+        text_column("error of the last"),
+    ]
+    rows = [
+        (
+            group.fingerprint or "(none: an older release's)",
+            group.count,
+            stamp(group.first_died_at),
+            stamp(group.last_died_at),
+            ", ".join(f"{name or '?'} {count}" for name, count in group.names.items()),
+            "" if group.sample is None else error_of(group.sample.failure) or group.sample.reason,
         )
-        click.confirm(f"Delete {what} for good, with the record of every job among them?", abort=True, err=True)
-    _counted(session.output, service.purge(letter_id, **filters), " deleted")
+        for group in page
+    ]
+    print_page(session.output, page, columns, rows, without=LETTER_SECRET)
 
 
-def _described(letter: DeadLetter) -> str:
-    return f"{letter.id} ({letter.name or letter.kind})"
-
-
-def _counted(output: Output, count: int, words: str) -> None:
-    if output.as_json:
-        output.document({"count": count})
+@dlq.command("note")
+@click.argument("letter_id", metavar="ID")
+@click.argument("text")
+@click.option("--by", help="Who says so; by default the user of this process.")
+@with_session
+def note_letter(session: Session, letter_id: str, text: str, *, by: str | None) -> None:
+    """Write a note on one dead letter, for whoever looks at it next."""
+    letter = session.dispatch.dlq.note(letter_id, text, by=by)
+    if session.output.as_json:
+        session.output.document({"id": letter.id, "notes": letter.notes})
     else:
-        output.line(f"{count_of(count, 'dead letter')}{words}")
+        session.output.line(f"{letter.id} has {count_of(len(letter.notes), 'note')}")
 
 
-def _filters(
-    *,
-    kind: str | None,
-    name: str | None,
-    queue: str | None,
-    scope_app: str | None,
-    scope_org: str | None,
-    reason: str | None,
-    error: str | None,
-    after: datetime | None,
-    before: datetime | None,
-    replayed: bool | None,
-) -> dict[str, Any]:
-    return given(
-        kind=kind,
-        name=name,
-        queue=queue,
-        scope=scope_of(scope_app, scope_org),
-        reason=reason,
-        error=error,
-        died_after=after,
-        died_before=before,
-        replayed=replayed,
-    )
+for _command in (replay_letter, replay_letters, put_back_letters, purge_letters):
+    dlq.add_command(_command)

@@ -42,7 +42,8 @@ def explain_message(letter: DeadLetter, around: Surroundings) -> Explanation:
     return Explanation(
         explanation=f"{letter.id} is a message from the queue {letter.queue!r} that never became a job;"
         f" it is kept since {around.ago(letter.died_at)}: {one_line(letter.reason)}.",
-        advice=f"Look at it with `{around.command} dlq get {letter.id}` and mend its sender; it cannot be replayed."
+        advice=f"Look at it with `{around.command} dlq get {letter.id}`. Mend its sender, or deploy a worker that can"
+        f" read it and put it back with `{around.command} dlq put-back {letter.id}`."
         f" `{around.command} dlq purge {letter.id}` deletes it.",
         since=letter.died_at,
     )

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from dispatch_celery.cli.moments import moment
+from dispatch_celery.dlq.model import DeadLetterOrigin
 from dispatch_celery.scope import Scope
 
 __all__ = [
     "asked_for",
     "dead_letter_filters",
+    "dead_letters_asked_for",
     "given",
     "job_filters",
     "paging",
@@ -86,9 +88,28 @@ def within(what: str) -> Callable[[F], F]:
 def dead_letter_filters(command: F) -> F:
     """Add what chooses dead letters."""
     kind = click.option("--kind", type=click.Choice(["job", "message"]), help="Failed jobs, or raw messages.")
+    origin = click.option(
+        "--origin", type=click.Choice([str(origin) for origin in DeadLetterOrigin]), help="How it came about."
+    )
+    fingerprint = click.option("--fingerprint", help="What `groups` shows of one cause.")
+    error_class = click.option("--error-class", help="The error's class, whole or its last word.")
+    text = click.option("--text", help="Text in error, traceback, reason or notes, in any case.")
     reason = click.option("--reason", help="The whole reason, such as 'attempts used up'.")
     replayed = click.option("--replayed/--not-replayed", default=None, help="Whether it was replayed.")
-    return _all((kind, reason, replayed, *_what("job", _ERROR), *_times("Died")), command)
+    own = (kind, origin, fingerprint, error_class, text, reason, replayed)
+    return _all((*own, *_what("job", _ERROR), *_times("Died")), command)
+
+
+def dead_letters_asked_for(
+    *,
+    scope_app: str | None,
+    scope_org: str | None,
+    after: datetime | None,
+    before: datetime | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the filters of dead letters that were given, as their service names them."""
+    return given(scope=scope_of(scope_app, scope_org), died_after=after, died_before=before, **others)
 
 
 def scope_of(app: str | None, org: str | None) -> Scope | None:

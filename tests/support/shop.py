@@ -181,6 +181,12 @@ def end(how: str) -> str:
     return f"attempt {current_job().attempt}, claim {attempt}"
 
 
+@dispatch.job(name="shop.broken", retry=Retry(1))
+def broken(message: str) -> None:
+    """Fail for good, in one line of code, with any message."""
+    raise ValueError(message)
+
+
 @dispatch.job(name="shop.whose")
 def whose() -> str:
     """Return the scope that is in force."""
@@ -236,6 +242,11 @@ if os.environ.get("SHOP_NEW_RELEASE"):
     def novelty() -> str:
         """A job only the new release knows."""
         return "new"
+
+    @app.task(name="shop.plain_novelty", shared=False)
+    def plain_novelty(x: int, word: str) -> None:
+        """An ordinary Celery task only the new release knows."""
+        effect(f"novelty-{x}-{word}")
 
 
 @app.task(name="shop.plain", shared=False)

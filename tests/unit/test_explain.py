@@ -240,7 +240,7 @@ def test_a_cancelled_job_tells_why() -> None:
     assert "was cancelled 2026-05-02 12:00:00 UTC (2 days ago): not wanted." in found.explanation
 
 
-def test_a_raw_message_can_only_be_looked_at_and_purged() -> None:
+def test_a_raw_message_is_looked_at_put_back_or_purged() -> None:
     """It has no job, so no replay is offered."""
     letter = DeadLetter(
         id=DeadLetterId.mint(),
@@ -253,7 +253,8 @@ def test_a_raw_message_can_only_be_looked_at_and_purged() -> None:
 
     assert "message from the queue 'mail' that never became a job" in found.explanation
     assert f"dlq purge {letter.id}" in found.advice
-    assert "cannot be replayed" in found.advice
+    assert f"dlq put-back {letter.id}" in found.advice
+    assert "dlq replay" not in found.advice
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,177 @@
+"""What ``dispatch dlq`` changes: replay, replay-all, put-back, purge; each shows first, with ``--dry-run``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_for
+from dispatch_celery.cli.jobs import SECRET, error_of
+from dispatch_celery.cli.moments import stamp
+from dispatch_celery.cli.output import Output, text_column
+from dispatch_celery.cli.phrases import count_of
+from dispatch_celery.cli.progress import bar
+from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.cli.values import json_object
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.selection import BulkProgress, DeadLetterSelection
+
+__all__ = ["LETTER_SECRET", "purge_letters", "put_back_letters", "replay_letter", "replay_letters"]
+
+LETTER_SECRET = (*SECRET, "attempts", "traceback", "raw", "job")
+"""What lists of dead letters leave out."""
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Count them, show the latest, and change nothing.")
+
+
+@click.command("replay")
+@click.argument("letter_id", metavar="ID")
+@click.option("--arguments", type=json_object, help="All arguments, as one JSON object; '-' reads it.")
+@click.option("--queue", help="Another queue than the old job's.")
+@click.option("--force", is_flag=True, help="Also if no live worker knows the job's name.")
+@with_session
+def replay_letter(
+    session: Session, letter_id: str, *, arguments: Mapping[str, Any] | None, queue: str | None, force: bool
+) -> None:
+    """Run a failed job again, as a new job that is linked to it. A second replay returns the first's."""
+    handle = session.dispatch.dlq.replay(letter_id, arguments=arguments, queue=queue, force=force)
+    if session.output.as_json:
+        session.output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
+    else:
+        session.output.line(f"{letter_id} is replayed as {handle.id}")
+
+
+@click.command("replay-all")
+@dead_letter_filters
+@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="Replay at most so many.")
+@click.option("--rate", help="Spread the new jobs' due times: 10/s, 300/m.")
+@_dry_run
+@with_session
+def replay_letters(session: Session, /, *, limit: int, rate: str | None, dry_run: bool, **options: Any) -> None:
+    """Replay every failed job that passes the filters and was not replayed yet."""
+    service, output = session.dispatch.dlq, session.output
+    filters = dead_letters_asked_for(**options)
+    if dry_run:
+        _preview(output, service.select(**{"kind": DeadLetterKind.JOB, "replayed": False, **filters}), "replayed")
+        return
+    refused: dict[str, str] = {}
+    with bar(output, "replaying") as shown:
+
+        def follow(progress: BulkProgress) -> None:
+            refused.update(progress.refused)
+            if shown is not None:
+                shown(progress)
+
+        handles = service.replay_all(limit=limit, rate=rate, on_progress=follow, **filters)
+    if output.as_json:
+        output.document({"count": len(handles), "replayed_as": [handle.id for handle in handles], "refused": refused})
+        return
+    output.table(["replayed as"], [(handle.id,) for handle in handles], empty="None to replay.")
+    for name, why in refused.items():
+        output.line(f"{name} is not replayed: {why}")
+    if len(handles) == limit:
+        output.line("There may be more: run the command again.", style="dim")
+
+
+@click.command("put-back")
+@click.argument("letter_id", metavar="ID", required=False)
+@click.option("--all", "everything", is_flag=True, help="All messages that pass the filters.")
+@dead_letter_filters
+@click.option("--to", "target", metavar="QUEUE", help="Of one message: another queue than it came from.")
+@click.option("--force", is_flag=True, help="Also what was, or may have been, put back before.")
+@_dry_run
+@with_session
+def put_back_letters(
+    session: Session,
+    /,
+    letter_id: str | None,
+    *,
+    everything: bool,
+    target: str | None,
+    force: bool,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Put messages that never became jobs back into their queues, as they came, each once: after a deploy."""
+    service, output = session.dispatch.dlq, session.output
+    filters = dead_letters_asked_for(**options)
+    if letter_id is not None and not everything and not filters and not dry_run:
+        letter = service.put_back(letter_id, queue=target, force=force)
+        words = f"{letter.id} is back in the queue {target or letter.queue} since {letter.replayed_as}"
+        _told(output, {"id": letter.id, "put_back_at": letter.replayed_as}, words)
+        return
+    if letter_id is not None or not everything or target is not None:
+        raise click.UsageError("give one ID, or --all with filters")
+    asked = {"kind": DeadLetterKind.MESSAGE, **({} if force else {"replayed": False}), **filters}
+    if dry_run:
+        _preview(output, service.select(**asked), "put back")
+        return
+    with bar(output, "putting back") as follower:
+        done = service.select(**asked).put_back(force=force, on_progress=follower)
+    _done(output, done, "put back")
+
+
+@click.command("purge")
+@click.argument("letter_id", metavar="ID", required=False)
+@click.option("--all", "everything", is_flag=True, help="All that pass the filters.")
+@dead_letter_filters
+@_dry_run
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_session
+def purge_letters(
+    session: Session, /, letter_id: str | None, *, everything: bool, dry_run: bool, yes: bool, **options: Any
+) -> None:
+    """Delete one dead letter, or all that pass the filters, with the records of their jobs. Cannot be undone."""
+    service, output, filters = session.dispatch.dlq, session.output, dead_letters_asked_for(**options)
+    if (letter_id is None) != everything or (letter_id is not None and (filters or dry_run)):
+        raise click.UsageError("give one ID, or --all with filters")
+    if dry_run:
+        _preview(output, service.select(**filters), "deleted")
+        return
+    if not yes:
+        what = (
+            count_of(service.count(**filters), "dead letter")
+            if letter_id is None
+            else _described(service.get(letter_id))
+        )
+        click.confirm(f"Delete {what} for good, with the record of every job among them?", abort=True, err=True)
+    if letter_id is not None:
+        count = service.purge(letter_id)
+    else:
+        with bar(output, "deleting") as follower:
+            count = service.select(**filters).purge(on_progress=follower).changed
+    _told(output, {"count": count}, f"{count_of(count, 'dead letter')} deleted")
+
+
+def _described(letter: DeadLetter) -> str:
+    return f"{letter.id} ({letter.name or letter.kind})"
+
+
+def _preview(output: Output, chosen: DeadLetterSelection, done: str) -> None:
+    """Print what would be changed."""
+    found = chosen.preview()
+    if output.as_json:
+        output.document({"dry_run": True, "count": found.count, "sample": found.sample}, without=LETTER_SECRET)
+        return
+    rows = [
+        (one.id, one.name, one.queue, stamp(one.died_at), one.reason, error_of(one.failure)) for one in found.sample
+    ]
+    if rows:
+        output.table(["id", "name", "queue", "died (UTC)", text_column("reason"), text_column("error")], rows, empty="")
+    output.line(f"{count_of(found.count, 'dead letter')} would be {done}; nothing was changed")
+
+
+def _done(output: Output, done: BulkProgress, words: str) -> None:
+    """Print what a bulk operation did, and what it refused."""
+    refused = [f"{name}: {why}" for name, why in done.refused.items()]
+    told = "\n".join([f"{count_of(done.changed, 'dead letter')} {words}", *refused])
+    _told(output, {"count": done.changed, "refused": done.refused}, told)
+
+
+def _told(output: Output, document: Mapping[str, Any], words: str) -> None:
+    if output.as_json:
+        output.document(document)
+    else:
+        output.line(words)

@@ -1,0 +1,124 @@
+"""``dispatch dlq``: the words of the API on the command line, with a dry run of whatever changes many."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from dispatch_celery.cli import progress
+from dispatch_celery.cli.output import Output
+from dispatch_celery.store.client import RedisStore
+from tests.support.command_line import CommandLine
+from tests.support.graveyard import Graveyard
+
+
+@pytest.fixture
+def yard(store: RedisStore, namespace: str, server_url: str) -> Iterator[Graveyard]:
+    """Return an app with no worker."""
+    made = Graveyard(server_url, store, namespace)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def line(yard: Graveyard) -> CommandLine:
+    """Return its command line."""
+    return CommandLine(yard.app, yard.dispatch)
+
+
+def test_groups_are_listed_and_worked_off(yard: Graveyard, line: CommandLine) -> None:
+    """From the table to one cause, its preview, its replay."""
+    for n in (1, 2):
+        yard.dead(f"order {n} refused")
+    other = yard.dead("no connection", kind="OSError")
+    groups = line.json("dlq", "groups")["records"]
+
+    assert [(group["count"], group["names"]) for group in groups] == [(1, {"yard.pay": 1}), (2, {"yard.pay": 2})]
+    assert groups[0]["sample"]["failure"]["type"] == "OSError"
+    mark = groups[1]["fingerprint"]
+    shown = line.ok("dlq", "groups")
+    assert mark in shown
+    assert "OSError: no connection" in shown
+    assert line.json("dlq", "count", "--fingerprint", mark) == {"count": 2}
+    dry = line.json("dlq", "replay-all", "--fingerprint", mark, "--dry-run")
+    assert (dry["dry_run"], dry["count"], len(dry["sample"])) == (True, 2, 2)
+    assert "2 dead letters would be replayed; nothing was changed" in line.ok(
+        "dlq", "replay-all", "--error-class", "ValueError", "--dry-run"
+    )
+    assert yard.dlq.count(replayed=True) == 0
+    done = line.json("dlq", "replay-all", "--fingerprint", mark, "--rate", "1/m")
+    assert (done["count"], done["refused"]) == (2, {})
+    assert yard.dlq.count(replayed=False) == 1
+    assert [letter["id"] for letter in line.json("dlq", "list", "--text", "CONNECTION")["records"]] == [
+        yard.dlq.get(other).id
+    ]
+
+
+def test_one_is_replayed_with_edits_and_noted(yard: Graveyard, line: CommandLine) -> None:
+    """The arguments are one JSON object; notes are shown with the dead letter."""
+    dead = yard.dead()
+    line.ok("dlq", "note", dead, "amount was wrong", "--by", "ada")
+    assert "note of ada" in line.ok("dlq", "get", dead)
+    assert line.json("dlq", "get", dead)["notes"][0]["text"] == "amount was wrong"
+    new = line.json("dlq", "replay", dead, "--arguments", '{"amount": 9}', "--queue", "slow")["replayed_as"]
+
+    assert yard.dispatch.jobs.get(new).arguments == {"amount": 9}
+    refused = line.call("dlq", "replay", dead, "--arguments", '{"amount": 8}')
+    assert (refused.exit_code, "already_replayed" in refused.stderr) == (1, True)
+    assert line.call("dlq", "replay", dead, "--arguments", "[1]").exit_code == 2
+
+
+def test_what_nobody_knows_is_refused_by_name(yard: Graveyard, line: CommandLine) -> None:
+    """One job with the option that forces it, many with what was refused and why."""
+    dead = yard.kill(yard.dispatch.enqueue("yard.gone").id, "x", reason="unknown")
+    one = line.call("dlq", "replay", dead)
+
+    assert (one.exit_code, "unknown_job" in one.stderr, "--force" in one.stderr) == (1, True, True)
+    assert line.json("dlq", "replay-all")["refused"].keys() == {dead}
+    assert "yard.gone" in line.ok("dlq", "replay-all")
+    assert line.json("dlq", "list", "--origin", "unknown-job")["records"][0]["name"] == "yard.gone"
+
+
+def test_messages_are_put_back_from_the_command_line(yard: Graveyard, line: CommandLine, namespace: str) -> None:
+    """One by its id, all by filters; a job is not, and words that fit neither are refused."""
+    queue = f"lane-{namespace}"
+    letters = [yard.dlq.bury(b"x", queue=queue, reason="not JSON") for _ in range(3)]
+
+    assert "is back in the queue" in line.ok("dlq", "put-back", letters[0])
+    assert line.json("dlq", "put-back", "--all", "--dry-run")["count"] == 2
+    assert line.json("dlq", "put-back", "--all", "--queue", queue) == {"count": 2, "refused": {}}
+    assert yard.world.ask("LLEN", queue) == 3
+    assert "put back" in line.ok("dlq", "get", letters[0])
+    for words in ((), (letters[0], "--all"), ("--all", "--to", "q"), (letters[0], "--dry-run")):
+        assert line.call("dlq", "put-back", *words).exit_code == 2
+    assert "put-back" in line.ok("explain", letters[0])
+    yard.world.ask("DEL", queue)
+
+
+def test_a_purge_is_shown_before_it_is_done(yard: Graveyard, line: CommandLine) -> None:
+    """The dry run counts what the purge then deletes."""
+    yard.many_dead(3)
+    yard.dead(kind="OSError")
+
+    assert line.json("dlq", "purge", "--all", "--error-class", "ValueError", "--dry-run")["count"] == 3
+    assert "3 dead letters would be deleted" in line.ok(
+        "dlq", "purge", "--all", "--error-class", "ValueError", "--dry-run"
+    )
+    assert line.json("dlq", "purge", "--all", "--error-class", "ValueError", "--yes") == {"count": 3}
+    assert yard.dlq.count() == 1
+
+
+def test_a_bar_is_drawn_where_a_person_looks(yard: Graveyard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, and never between the lines of JSON."""
+    yard.many_dead(2)
+    drawn = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=drawn, force_terminal=True, width=80))
+    with progress.bar(Output(as_json=False), "replaying") as follower:
+        assert follower is not None
+        yard.dlq.select().replay(on_progress=follower)
+    assert "2/2" in drawn.getvalue()
+    with progress.bar(Output(as_json=True), "replaying") as follower:
+        assert follower is None
