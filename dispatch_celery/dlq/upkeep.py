@@ -25,7 +25,7 @@ class DeadLetterWatch:
 
     name = "dead letters"
 
-    EVERY: Final = 2_000
+    EVERY: Final = 5_000
     BATCH: Final = 200
 
     def __init__(
