@@ -46,6 +46,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a holding outlives its claim", _ENDS, "redis.call('HDEL', K.held, id)", ""),
     Mutant("a job stays in the index it leaves", (*_ENDS, "jobs/claim"), "redis.call('ZREM', K.from_name, id)", ""),
     Mutant("a failed job is no dead letter", ("jobs/fail",), "redis.call('ZADD', K.dead, now, A.id)", ""),
+    Mutant("a dead letter is filed nowhere", ("jobs/fail",), "file_letter(A.id, redis", "string.len(A.id, redis"),
     Mutant("a retry has no timer", ("jobs/retry",), "redis.call('ZADD', K.timers, due, id)", ""),
     Mutant("a failed attempt is not counted", ("jobs/retry",), "redis.call('HINCRBY', K.record, A.counter, 1)", ""),
     Mutant("a recovered job is not ready", ("jobs/release",), "redis.call('ZADD', K.lane, now, id)", ""),
