@@ -18,7 +18,8 @@ from dispatch_celery.cluster.census import Census
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.extensions.base import Extension
 from dispatch_celery.middleware.base import Middleware
-from dispatch_celery.telemetry.metrics import Gauges, Metrics
+from dispatch_celery.telemetry.gauges import Gauges
+from dispatch_celery.telemetry.metrics import Metrics
 from dispatch_celery.telemetry.names import Labels
 from dispatch_celery.telemetry.tracing import Tracing
 from dispatch_celery.work.model import WorkRef

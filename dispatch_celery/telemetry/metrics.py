@@ -26,15 +26,15 @@ Times are in seconds. Gauges are read by the leader's process only, at each coll
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from dispatch_celery.cluster.census import Census
-from dispatch_celery.errors import DispatchError
 from dispatch_celery.extensions.base import Extension
 from dispatch_celery.ids import EventId
 from dispatch_celery.jobs.context import JobContext
@@ -45,11 +45,38 @@ from dispatch_celery.telemetry.names import Labels
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.workflows.model import RunRef
 
-__all__ = ["Gauges", "Metrics"]
+__all__ = ["Metrics"]
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
-_FRESH: Final = 1.0
-"""Seconds for which one look serves all gauges of a collection."""
+
+
+_WORK: Final = (names.NAME, names.DESTINATION, names.TRANSITION)
+
+
+class Tally:
+    """A counter that is observed: counting is one addition here, and the SDK is asked at each collection only."""
+
+    def __init__(self, meter: Meter, name: str, unit: str, words: str, labels: tuple[str, ...]) -> None:
+        self._labels = labels
+        self._counts: dict[tuple[str, ...], int] = {}
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        meter.create_observable_counter(name, [self._observe], unit, words)
+
+    def add(self, *values: str) -> None:
+        """Count one."""
+        if self._pid != os.getpid():
+            # What a parent has counted before the fork, the parent tells.
+            self._counts, self._lock, self._pid = {}, threading.Lock(), os.getpid()
+        with self._lock:
+            self._counts[values] = self._counts.get(values, 0) + 1
+
+    def _observe(self, _options: CallbackOptions) -> list[Observation]:
+        if self._pid != os.getpid():
+            return []
+        with self._lock:
+            counts = list(self._counts.items())
+        return [Observation(count, dict(zip(self._labels, values, strict=True))) for values, count in counts]
 
 
 class Metrics(Extension):
@@ -64,10 +91,12 @@ class Metrics(Extension):
         self._errors = Labels(cap=max_labels)
         self._step_names = Labels(cap=max_labels)
         self._event_names = Labels(cap=max_labels)
-        self._jobs = meter.create_counter("dispatch.job.transitions", "{transition}", "What happened to jobs.")
-        self._runs = meter.create_counter("dispatch.run.transitions", "{transition}", "What happened to runs.")
-        self._workers = meter.create_counter("dispatch.worker.transitions", "{transition}", "What happened to workers.")
-        self._events = meter.create_counter("dispatch.event.published", "{event}", "Events that were published.")
+        self._jobs = Tally(meter, "dispatch.job.transitions", "{transition}", "What happened to jobs.", _WORK)
+        self._runs = Tally(meter, "dispatch.run.transitions", "{transition}", "What happened to runs.", _WORK)
+        self._workers = Tally(
+            meter, "dispatch.worker.transitions", "{transition}", "What happened to workers.", (names.TRANSITION,)
+        )
+        self._events = Tally(meter, "dispatch.event.published", "{event}", "Events published.", (names.NAME,))
         self._processed = _histogram(meter, names.PROCESS_DURATION, "Attempts of jobs and slices of runs.")
         self._waited = _histogram(meter, "dispatch.job.wait", "From ready until a worker took it.")
         self._steps = _histogram(meter, "dispatch.step.duration", "Attempts of steps and undos.")
@@ -108,10 +137,10 @@ class Metrics(Extension):
         return {names.NAME: self._labels.of(ref.name), names.DESTINATION: self._queues.of(ref.queue)}
 
     def _job(self, ref: WorkRef, transition: str) -> None:
-        self._jobs.add(1, {**self._of(ref), names.TRANSITION: transition})
+        self._jobs.add(self._labels.of(ref.name), self._queues.of(ref.queue), transition)
 
     def _run(self, ref: WorkRef, transition: str) -> None:
-        self._runs.add(1, {**self._of(ref), names.TRANSITION: transition})
+        self._runs.add(self._labels.of(ref.name), self._queues.of(ref.queue), transition)
 
     # -- hooks
 
@@ -189,103 +218,19 @@ class Metrics(Extension):
 
     def on_worker_joined(self, worker: str) -> None:  # noqa: ARG002 - as above
         """Count."""
-        self._workers.add(1, {names.TRANSITION: "joined"})
+        self._workers.add("joined")
 
     def on_worker_lost(self, worker: str) -> None:  # noqa: ARG002 - as above
         """Count."""
-        self._workers.add(1, {names.TRANSITION: "lost"})
+        self._workers.add("lost")
 
     def on_leader_changed(self, leader: str) -> None:  # noqa: ARG002 - as above
         """Count."""
-        self._workers.add(1, {names.TRANSITION: "leader_changed"})
+        self._workers.add("leader_changed")
 
     def on_event_published(self, event: EventId, name: str, key: str) -> None:  # noqa: ARG002 - as above
         """Count."""
-        self._events.add(1, {names.NAME: self._event_names.of(name)})
-
-
-Figure = tuple[float, Mapping[str, str]]
-
-
-class Gauges(Extension):
-    """Observes the state where this process leads, so that the fleet is measured once and not once per process."""
-
-    patience = None
-
-    def __init__(self, meter: Meter, *, census: Callable[[], Census], queues: Labels) -> None:
-        self._census = census
-        self._queues = queues
-        self._me = ""
-        self._leads = False
-        self._seen: tuple[float, Census | None] = (0.0, None)
-        for name, unit, words, read in self._all():
-            meter.create_observable_gauge(name, [self._observing(read)], unit, words)
-
-    def on_worker_joined(self, worker: str) -> None:
-        """Know who this process is."""
-        self._me, self._leads = worker, False
-
-    def on_leader_changed(self, leader: str) -> None:
-        """Know whether this process leads."""
-        self._leads = bool(leader) and leader == self._me
-
-    def on_shutdown(self) -> None:
-        """Leave it to the next leader."""
-        self._leads = False
-
-    def _all(self) -> Sequence[tuple[str, str, str, Callable[[Census], Iterable[Figure]]]]:
-        return (
-            ("dispatch.queue.depth", "{item}", "Ready jobs and runs.", lambda now: self._by_queue(now, "depth")),
-            (
-                "dispatch.queue.oldest",
-                "s",
-                "For how long the first is ready.",
-                lambda now: self._by_queue(now, "oldest"),
-            ),
-            ("dispatch.jobs", "{job}", "Jobs in each state.", lambda now: _by_state(now.jobs)),
-            ("dispatch.runs", "{run}", "Runs in each state.", lambda now: _by_state(now.runs)),
-            ("dispatch.dead_letters", "{letter}", "Dead letters.", lambda now: [(now.dead_letters, {})]),
-            ("dispatch.timers.overdue", "s", "How late the first timer is.", lambda now: [(now.overdue, {})]),
-            ("dispatch.workers", "{worker}", "Workers.", lambda now: _by_state(_workers(now))),
-            ("dispatch.lease.left", "s", "Until the first lease ends.", lambda now: [(now.lease_left, {})]),
-            ("dispatch.leader", "1", "Whether somebody leads.", lambda now: [(int(bool(now.leader)), {})]),
-        )
-
-    def _observing(
-        self, read: Callable[[Census], Iterable[Figure]]
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def observe(_options: CallbackOptions) -> list[Observation]:
-            now = self._look()
-            return [] if now is None else [Observation(value, labels) for value, labels in read(now)]
-
-        return observe
-
-    def _look(self) -> Census | None:
-        if not self._leads:
-            return None
-        taken, census = self._seen
-        if census is None or time.monotonic() - taken > _FRESH:
-            try:
-                census = self._census()
-            except DispatchError:
-                census = None  # the next collection looks again; a gap in the picture says it well enough
-            self._seen = (time.monotonic(), census)
-        return census
-
-    def _by_queue(self, now: Census, figure: str) -> list[Figure]:
-        found: dict[str, float] = {}
-        for queue, one in now.queues.items():
-            label, value = self._queues.of(queue), getattr(one, figure)
-            found[label] = max(found.get(label, 0), value) if figure == "oldest" else found.get(label, 0) + value
-        return [(value, {names.DESTINATION: label}) for label, value in found.items()]
-
-
-def _by_state(counts: Mapping[str, int]) -> list[Figure]:
-    return [(count, {names.STATE: str(state)}) for state, count in counts.items()]
-
-
-def _workers(now: Census) -> dict[str, int]:
-    return {"registered": now.workers, "lost": now.condemned}
+        self._events.add(self._event_names.of(name))
 
 
 def _histogram(meter: Meter, name: str, words: str) -> Any:

@@ -17,8 +17,8 @@ from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.telemetry import install, names, prometheus
+from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.install import _following
-from dispatch_celery.telemetry.metrics import Gauges
 from dispatch_celery.telemetry.names import OTHER, Labels
 from dispatch_celery.testing import Kit
 from dispatch_celery.work.spans import follow

@@ -1,0 +1,103 @@
+"""Gauges: what only the state knows, observed at each collection by the process that leads, and by no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from dispatch_celery.cluster.census import Census
+from dispatch_celery.errors import DispatchError
+from dispatch_celery.extensions.base import Extension
+from dispatch_celery.telemetry import names
+from dispatch_celery.telemetry.names import Labels
+
+__all__ = ["Gauges"]
+
+_FRESH: Final = 1.0
+"""Seconds for which one look serves all gauges of a collection."""
+
+Figure = tuple[float, Mapping[str, str]]
+
+
+class Gauges(Extension):
+    """Observes the state where this process leads, so that the fleet is measured once and not once per process."""
+
+    patience = None
+
+    def __init__(self, meter: Meter, *, census: Callable[[], Census], queues: Labels) -> None:
+        self._census = census
+        self._queues = queues
+        self._me = ""
+        self._leads = False
+        self._seen: tuple[float, Census | None] = (0.0, None)
+        for name, unit, words, read in self._all():
+            meter.create_observable_gauge(name, [self._observing(read)], unit, words)
+
+    def on_worker_joined(self, worker: str) -> None:
+        """Know who this process is."""
+        self._me, self._leads = worker, False
+
+    def on_leader_changed(self, leader: str) -> None:
+        """Know whether this process leads."""
+        self._leads = bool(leader) and leader == self._me
+
+    def on_shutdown(self) -> None:
+        """Leave it to the next leader."""
+        self._leads = False
+
+    def _all(self) -> Sequence[tuple[str, str, str, Callable[[Census], Iterable[Figure]]]]:
+        return (
+            ("dispatch.queue.depth", "{item}", "Ready jobs and runs.", lambda now: self._by_queue(now, "depth")),
+            (
+                "dispatch.queue.oldest",
+                "s",
+                "For how long the first is ready.",
+                lambda now: self._by_queue(now, "oldest"),
+            ),
+            ("dispatch.jobs", "{job}", "Jobs in each state.", lambda now: _by_state(now.jobs)),
+            ("dispatch.runs", "{run}", "Runs in each state.", lambda now: _by_state(now.runs)),
+            ("dispatch.dead_letters", "{letter}", "Dead letters.", lambda now: [(now.dead_letters, {})]),
+            ("dispatch.timers.overdue", "s", "How late the first timer is.", lambda now: [(now.overdue, {})]),
+            ("dispatch.workers", "{worker}", "Workers.", lambda now: _by_state(_workers(now))),
+            ("dispatch.lease.left", "s", "Until the first lease ends.", lambda now: [(now.lease_left, {})]),
+            ("dispatch.leader", "1", "Whether somebody leads.", lambda now: [(int(bool(now.leader)), {})]),
+        )
+
+    def _observing(
+        self, read: Callable[[Census], Iterable[Figure]]
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_options: CallbackOptions) -> list[Observation]:
+            now = self._look()
+            return [] if now is None else [Observation(value, labels) for value, labels in read(now)]
+
+        return observe
+
+    def _look(self) -> Census | None:
+        if not self._leads:
+            return None
+        taken, census = self._seen
+        if census is None or time.monotonic() - taken > _FRESH:
+            try:
+                census = self._census()
+            except DispatchError:
+                census = None  # the next collection looks again; a gap in the picture says it well enough
+            self._seen = (time.monotonic(), census)
+        return census
+
+    def _by_queue(self, now: Census, figure: str) -> list[Figure]:
+        found: dict[str, float] = {}
+        for queue, one in now.queues.items():
+            label, value = self._queues.of(queue), getattr(one, figure)
+            found[label] = max(found.get(label, 0), value) if figure == "oldest" else found.get(label, 0) + value
+        return [(value, {names.DESTINATION: label}) for label, value in found.items()]
+
+
+def _by_state(counts: Mapping[str, int]) -> list[Figure]:
+    return [(count, {names.STATE: str(state)}) for state, count in counts.items()]
+
+
+def _workers(now: Census) -> dict[str, int]:
+    return {"registered": now.workers, "lost": now.condemned}
