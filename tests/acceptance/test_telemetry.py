@@ -27,9 +27,10 @@ from tests.support import shop
 from tests.support.listening import Notebook
 from tests.support.observed import observe
 observe(shop.dispatch, Notebook(Path(sys.argv[1])), sys.argv[2])
-with trace.get_tracer("caller").start_as_current_span("request"):
+with trace.get_tracer("caller").start_as_current_span("request") as request:
     first = shop.flaky.enqueue("traced", 1)
     second, third = shop.add.enqueue_many([(1,), (2,)])
+    assert trace.get_current_span() is request, "a publication has left its span behind"
     print(trace.format_trace_id(trace.get_current_span().get_span_context().trace_id))
 after = shop.add.enqueue(3)
 print(first.id, second.id, third.id, after.id)
