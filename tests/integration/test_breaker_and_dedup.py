@@ -1,0 +1,169 @@
+"""The breaker and deduplication around jobs: whom they call, what they return, what they do without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from pydantic import BaseModel
+
+from dispatch_celery import Cancel, Constant, Dispatch, Fail, JobState, Retry, Snooze, Workflow
+from dispatch_celery.errors import ConfigurationError, StoreUnavailable
+from dispatch_celery.middleware import CircuitBreaker, Deduplicate
+from dispatch_celery.testing import Kit
+
+ran: list[str] = []
+paused: list[tuple[str, datetime]] = []
+
+
+class Receipt(BaseModel):
+    """A typed result."""
+
+    number: int
+    paid_at: datetime
+
+
+def _open_after(failures: int, **options: Any) -> CircuitBreaker:
+    return CircuitBreaker(failures=failures, failing=(ConnectionError,), **options)
+
+
+@pytest.fixture
+def made(server_url: str) -> Iterator[Callable[..., tuple[Dispatch, Kit]]]:
+    """Return what makes an app with some middlewares, and a kit that executes its jobs."""
+    kits: list[Kit] = []
+
+    def make(*middlewares: Any) -> tuple[Dispatch, Kit]:
+        dispatch = Dispatch(Celery("guarded", broker="redis://127.0.0.1:1/0", set_as_current=False))
+        for middleware in middlewares:
+            dispatch.add_middleware(middleware)
+        kits.append(Kit(dispatch, server_url).__enter__())
+        return dispatch, kits[-1]
+
+    ran.clear()
+    paused.clear()
+    yield make
+    for kit in kits:
+        kit.__exit__(None, None, None)
+
+
+def test_a_breaker_pauses_the_queue_of_the_job_that_opens_it(made: Any) -> None:
+    """Once, until it may be tried; jobs that come nevertheless are put back and use up nothing."""
+    dispatch, kit = made(_open_after(2, cooldown=30, pause=lambda queue, until: paused.append((queue, until))))
+
+    @dispatch.job(name="bank.charge", queue="bank", retry=Retry(9, Constant(1)))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if len(ran) <= 2:
+            raise ConnectionError("closed")
+        return order
+
+    first, second, third = charge.enqueue_many([("1",), ("2",), ("3",)])
+    kit.drain()
+    assert ran == ["1", "2"]
+    ((queue, until),) = paused
+    assert queue == "bank"
+    assert timedelta(seconds=20) < until - datetime.now(UTC) <= timedelta(seconds=30)
+    assert third.state() == JobState.RETRYING
+    kit.advance(60)
+    assert {handle.state() for handle in (first, second, third)} == {JobState.COMPLETED}
+    assert third.info().attempts[-1].number == 1
+
+
+@pytest.mark.parametrize("choice", [Snooze(1), Cancel("no"), Fail("no such order"), LookupError("not the bank")])
+def test_what_says_nothing_of_the_bank_opens_nothing(choice: Exception, made: Any) -> None:
+    """Ends that a handler chooses, and errors that are not ``failing``."""
+    dispatch, kit = made(_open_after(1, pause=lambda queue, until: paused.append((queue, until))))
+
+    @dispatch.job(name="bank.charge", retry=Retry(1))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if len(ran) == 1:
+            raise choice
+        return order
+
+    charge.enqueue("1")
+    kit.drain()
+    assert kit.result(charge.enqueue("2")) == "2"
+    assert paused == []
+
+
+def test_steps_pass_the_breaker(made: Any) -> None:
+    """A run's step waits by its own policy, whatever the circuit of a job of its name says."""
+    dispatch, kit = made(_open_after(1))
+
+    @dispatch.step(name="bank.charge", retry=Retry(3, Constant(0.01)))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if len(ran) < 3:
+            raise ConnectionError("closed")
+        return order
+
+    @dispatch.workflow(name="checkout")
+    def checkout(wf: Workflow, order: str) -> str:
+        return wf.step(charge, order)
+
+    assert kit.result(checkout.start("1")) == "1"
+    assert ran == ["1"] * 3
+
+
+def test_a_result_serves_others_as_its_type(made: Any) -> None:
+    """A second job with equal arguments does not run, and completes with the same model."""
+    dispatch, kit = made(Deduplicate(window=60))
+
+    @dispatch.job(name="bank.charge")
+    def charge(order: str) -> Receipt:
+        ran.append(order)
+        return Receipt(number=len(ran), paid_at=datetime.now(UTC))
+
+    first, second = kit.result(charge.enqueue("1")), kit.result(charge.enqueue("1"))
+    assert first == second
+    assert isinstance(second, Receipt)
+    assert kit.result(charge.enqueue("2")).number == 2
+    kit.advance(61)  # the window is the server's: only its own time ends it
+    assert ran == ["1", "2"]
+
+
+def test_a_state_server_that_is_away_stops_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They let everything through: at least once is what is promised."""
+    from dispatch_celery.ids import JobId
+    from dispatch_celery.jobs.context import JobContext
+    from dispatch_celery.jobs.model import JobRef
+    from dispatch_celery.middleware.store import MiddlewareStore
+    from dispatch_celery.scope import Scope
+    from dispatch_celery.store.keys import Keys
+    from dispatch_celery.store.servertime import ServerTime
+
+    class Away:
+        """No server."""
+
+        def execute(self, _calls: Any) -> Any:
+            """Fail."""
+            raise StoreUnavailable("away")
+
+    dispatch = Dispatch(Celery("away", broker="redis://127.0.0.1:1/0", set_as_current=False))
+
+    @dispatch.job(name="bank.charge")
+    def charge(order: str) -> str:
+        return order
+
+    ref = JobRef(id=JobId.adopt("1"), name="bank.charge", queue="q")
+    context = JobContext(
+        ref=ref, attempt=1, token=1, claim="1.n", deadline=None, scope=Scope(), arguments={"order": "1"}
+    )
+    store = MiddlewareStore(Away(), Keys("t"), ServerTime(), lambda _name: charge.typed.result)  # type: ignore[arg-type]
+    for middleware in (CircuitBreaker(), Deduplicate()):
+        middleware.join_state(lambda: store)
+        assert middleware(context, lambda: "done") == "done"
+        with pytest.raises(ZeroDivisionError):
+            middleware(context, lambda: 1 // 0)
+
+
+def test_limits_that_mean_nothing_are_refused() -> None:
+    """The error says what is wanted."""
+    with pytest.raises(ConfigurationError, match="failures and probes from 1"):
+        CircuitBreaker(failures=0)
+    with pytest.raises(ConfigurationError, match="longer than nothing"):
+        Deduplicate(window=0)
