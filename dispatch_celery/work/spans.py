@@ -12,10 +12,13 @@ from typing import Any, Final, Protocol
 
 from dispatch_celery.work.model import WorkRef
 
-__all__ = ["TRACE", "Ended", "Follower", "around", "carried", "follow", "here", "made"]
+__all__ = ["TRACE", "Ended", "Follower", "around", "brought", "carried", "follow", "here", "made"]
 
 TRACE: Final = "trace"
 """The name of the carrier in a spec."""
+
+_W3C: Final = ("traceparent", "tracestate", "baggage")
+"""What the standard propagators write into the headers of a message: https://www.w3.org/TR/trace-context/"""
 
 Ended = Callable[[str, BaseException | None], None]
 """Told how an execution came out, and of the error where there is one."""
@@ -61,6 +64,13 @@ def made(ref: WorkRef, spec: MutableMapping[str, Any]) -> None:
         carrier = _follower.made(ref, spec)
         if carrier:
             spec[TRACE] = dict(carrier)
+
+
+def brought(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the carrier that a message from elsewhere has brought along; empty where nobody follows."""
+    if _follower is None or "traceparent" not in headers:
+        return {}
+    return {name: headers[name] for name in _W3C if isinstance(headers.get(name), str)}
 
 
 def here() -> str:

@@ -21,6 +21,7 @@ from celery.worker.strategy import default, hybrid_to_proto2
 from dispatch_celery.errors import DispatchError, JobNotUnique, PayloadError, StoreUnavailable
 from dispatch_celery.jobs.definition import Call
 from dispatch_celery.jobs.options import JobOptions
+from dispatch_celery.work import spans
 from dispatch_celery.worker.guard import give_back, settle
 from dispatch_celery.worker.messages import HEADER, envelope_of, ref_of
 from dispatch_celery.worker.task import JobTask, job_id_of, lenient_call
@@ -103,6 +104,8 @@ def adopt(task: JobTask, message: Any, body: Any) -> None:
     extra: dict[str, Any] = {} if task_id == job_id else {"celery_id": str(task_id)}
     if canvas:
         extra["canvas"] = canvas
+    if carrier := spans.brought(headers):
+        extra[spans.TRACE] = carrier
     adopted = Call(task.definition, call.payload, call.summary, options)
     try:
         found = task.engine().write_call(adopted, job_id=job_id, extra=extra)

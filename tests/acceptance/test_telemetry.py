@@ -132,3 +132,14 @@ def test_a_backend_that_is_down_stops_no_worker(shop: Fleet, seen: Notebook) -> 
     handles = [shop.shop.add.enqueue(n) for n in range(50)]
     assert [handle.result(timeout=20) for handle in handles] == [n + 1 for n in range(50)]
     assert worker.terminate() == 0
+
+
+def test_a_plain_call_brings_its_trace_along(shop: Fleet, seen: Notebook) -> None:
+    """A message of another producer, with the standard header: the job made of it is executed in that trace."""
+    worker = _start(shop, seen, "ours", *POOLS["prefork"])
+    sender = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+    assert shop.shop.app.send_task("shop.add", args=[5, 6], headers=sender).get(timeout=20) == 11
+    assert worker.terminate() == 0
+
+    (executed,) = [span for span in _spans(seen) if span["name"] == "run shop.add"]
+    assert (executed["trace"], executed["parent"]) == ("1" * 32, "2" * 16)
