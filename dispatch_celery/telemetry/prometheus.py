@@ -25,6 +25,7 @@ metric                                 labels        says
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
@@ -59,6 +60,7 @@ class StateCollector:
         self._dispatch = dispatch
         self._queues = Labels(cap=max_labels)
         self._sources: list[Source] = []
+        self._away_until = 0.0
 
     def add(self, source: Source) -> None:
         """Let another source be asked at each scrape; one that fails leaves out its own part."""
@@ -70,10 +72,8 @@ class StateCollector:
 
     def collect(self) -> Iterator[Any]:
         """Look, and yield every metric."""
-        try:
-            now = self._dispatch.census()
-        except DispatchError as error:
-            logger.warning("the state cannot be measured: %s", error)
+        now = self._look()
+        if now is None:
             yield _gauge("up", "Whether the state server answered this scrape.", 0)
             return
         yield _gauge("up", "Whether the state server answered this scrape.", 1)
@@ -83,6 +83,17 @@ class StateCollector:
                 yield from list(source())
             except Exception:
                 logger.exception("a source of measures failed")
+
+    def _look(self) -> Census | None:
+        # Flower collects on its event loop: a server that hangs must not hold up every page at every scrape.
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return self._dispatch.census()
+        except DispatchError as error:
+            logger.warning("the state cannot be measured: %s", error)
+            self._away_until = time.monotonic() + _AWAY
+            return None
 
     def _figures(self, now: Census) -> Iterator[Any]:
         yield _gauges("jobs", "Jobs in each state.", "state", now.jobs)
@@ -108,6 +119,8 @@ class StateCollector:
 
 
 _PREFIX: Final = "dispatch_"
+_AWAY: Final = 10.0
+"""Seconds for which a server that did not answer is not asked again."""
 _installed: Final[WeakKeyDictionary[Any, StateCollector]] = WeakKeyDictionary()
 
 

@@ -13,7 +13,7 @@ from tests.support.workers import Fleet, Worker
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 MODULE = "tests.support.chatty"
-POOLS = {"prefork": ("-c", "2"), "threads": ("-P", "threads", "-c", "4")}
+POOLS = {"prefork": ("-c", "2"), "threads": ("-P", "threads", "-c", "4"), "gevent": ("-P", "gevent", "-c", "4")}
 
 
 @pytest.fixture

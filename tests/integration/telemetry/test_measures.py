@@ -219,18 +219,22 @@ def test_prometheus_shows_the_state(kit: Kit) -> None:
 
 def test_prometheus_is_told_when_the_server_is_away() -> None:
     """A scrape never fails: it says that there was no answer."""
+    asked: list[int] = []
 
     class Away:
         """A state server that does not answer."""
 
         def census(self) -> Census:
             """Fail."""
+            asked.append(1)
             raise StoreUnavailable("away")
 
     registry = CollectorRegistry()
     registry.register(prometheus.StateCollector(Away()))
 
+    generate_latest(registry)
     text = generate_latest(registry).decode()
+    assert len(asked) == 1  # whoever collects is not held up again at once
     assert "dispatch_up 0.0" in text
     assert "dispatch_jobs" not in text
 
@@ -253,3 +257,4 @@ def test_other_rooms_add_their_own_figures(kit: Kit) -> None:
 def test_installing_prometheus_twice_is_once() -> None:
     """Flower's process may be asked more than once."""
     assert prometheus.install(dispatch) is prometheus.install(dispatch)
+    assert b"dispatch_up 0.0" in generate_latest()  # the default registry, and no server there
