@@ -56,6 +56,9 @@ class Extension:
     def on_job_recovered(self, job: JobRef, holder: str, why: str) -> Heard:
         """The job was taken back from a process or worker that does not execute it any more."""
 
+    def on_job_reopened(self, job: JobRef) -> Heard:
+        """A dead letter is to run again under its own id: by request, or because its name became known."""
+
     def on_run_enqueued(self, run: RunRef) -> Heard:
         """A new run was stored; in the caller's process."""
 

@@ -44,8 +44,10 @@ class JobKeeping:
     def revive(self, stored: Stored) -> WakeUp | None:
         """Reopen a dead letter that only lacked a worker."""
         answer = self._store.reopen(stored.ref)
-        ready = answer.verdict == "READY"
-        return WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec) if ready else None
+        if answer.verdict != "READY":
+            return None
+        self._observer("reopened", stored.ref)
+        return WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec)
 
     def rearm(self, stored: Stored, *, term: str) -> bool:
         """Give a job that waits for its time the timer it has lost."""

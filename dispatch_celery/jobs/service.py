@@ -162,6 +162,7 @@ class JobService:
             if answer.verdict == "TAKEN":
                 raise JobNotUnique(f"{answer.detail} is the one of its kind by now", existing_id=answer.detail)
             if answer.verdict == "READY":
+                self._observer("reopened", stored.ref)
                 self._writer.publish([WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec)])
                 return JobHandle(job_id, self)
         raise _restless(job_id)

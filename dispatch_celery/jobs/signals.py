@@ -11,6 +11,7 @@ signal                 keyword arguments            process                 Cele
 ``job_dead_lettered``  ``job error``                executor, main          (none)
 ``job_cancelled``      ``job``                      executor, main, caller  (none)
 ``job_recovered``      ``job holder why``           main, leader            (none)
+``job_reopened``       ``job``                      caller, leader          (none)
 ``worker_joined``      ``worker``                   main                    ``worker_ready``
 ``worker_lost``        ``worker``                   leader                  (none)
 ``leader_changed``     ``leader``                   main                    (none)
@@ -43,6 +44,7 @@ __all__ = [
     "job_enqueued",
     "job_failed",
     "job_recovered",
+    "job_reopened",
     "job_retrying",
     "job_started",
     "leader_changed",
@@ -64,6 +66,7 @@ job_failed: Final = _signal("job_failed", "job", "error")
 job_dead_lettered: Final = _signal("job_dead_lettered", "job", "error")
 job_cancelled: Final = _signal("job_cancelled", "job")
 job_recovered: Final = _signal("job_recovered", "job", "holder", "why")
+job_reopened: Final = _signal("job_reopened", "job")
 worker_joined: Final = _signal("worker_joined", "worker")
 worker_lost: Final = _signal("worker_lost", "worker")
 event_published: Final = _signal("event_published", "event", "name", "key")
@@ -81,6 +84,7 @@ SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "dead_lettered": (job_dead_lettered, ("error",)),
     "cancelled": (job_cancelled, ()),
     "recovered": (job_recovered, ("holder", "why")),
+    "reopened": (job_reopened, ()),
     "worker_joined": (worker_joined, ("worker",)),
     "worker_lost": (worker_lost, ("worker",)),
     "leader_changed": (leader_changed, ("leader",)),

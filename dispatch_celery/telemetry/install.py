@@ -101,7 +101,7 @@ def install(
     tracing = Tracing(trace.get_tracer(_SCOPE, release, tracer_provider), is_instrumented=_is_instrumented)
     meter = metrics.get_meter(_SCOPE, release, meter_provider)
     labels = Labels(lambda name: name in dispatch.app.tasks, cap=max_labels)
-    queues = Labels(cap=max_labels)
+    queues = Labels(lambda queue: queue in _declared_queues(dispatch.app), cap=max_labels)
     measures = Metrics(meter, labels=labels, queues=queues, max_labels=max_labels)
     _installed[dispatch] = following = _Following(tracing, measures)
     follow(following)
@@ -117,6 +117,12 @@ _installed: Final[WeakKeyDictionary[Any, _Following]] = WeakKeyDictionary()
 def _following(dispatch: Observed) -> _Following:
     """Return what follows the work of an app."""
     return _installed[dispatch]
+
+
+def _declared_queues(app: Any) -> set[str]:
+    """Return the queues that jobs and workflows are declared for, and those of the app itself."""
+    definitions = (getattr(task, "definition", None) for task in app.tasks.values())
+    return {str(definition.queue) for definition in definitions if definition is not None} | set(app.amqp.queues)
 
 
 def _is_instrumented() -> bool:

@@ -176,6 +176,10 @@ class Metrics(Extension):
         """Count."""
         self._job(job, "recovered")
 
+    def on_job_reopened(self, job: JobRef) -> None:
+        """Count."""
+        self._job(job, "reopened")
+
     def on_run_enqueued(self, run: RunRef) -> None:
         """Count."""
         self._run(run, "enqueued")

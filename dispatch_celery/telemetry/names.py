@@ -42,16 +42,18 @@ class Labels:
         self._is_declared = is_declared
         self._cap = cap
         self._known: set[str] = set()
+        self._others = 0
         self._lock = threading.Lock()
 
     def of(self, value: str) -> str:
         """Return a value, or ``other`` where it is one too many."""
         if value in self._known:
             return value
-        if self._is_declared(value):
-            return value
+        declared = self._is_declared(value)
         with self._lock:
-            if len(self._known) >= self._cap:
+            if not declared and self._others >= self._cap:
                 return OTHER
-            self._known.add(value)
+            if value not in self._known:
+                self._known.add(value)
+                self._others += not declared
         return value

@@ -110,6 +110,16 @@ def test_transitions_are_counted_by_name_and_queue(kit: Kit) -> None:
         assert (transition, grown("dispatch.job.transitions", **labels)) == (transition, count)
 
 
+def test_a_dead_letter_that_is_reopened_is_told(kit: Kit) -> None:
+    """By the one who asks for it, once; it is enqueued no second time."""
+    lost = send.options(retry=Retry(1)).enqueue("nobody")
+    kit.drain()
+    dispatch.jobs.retry(lost.id)
+
+    assert grown("dispatch.job.transitions", **{"dispatch.transition": "reopened"}) == 1
+    assert grown("dispatch.job.transitions", **{"dispatch.transition": "enqueued"}) == 1
+
+
 def test_executions_are_timed_by_outcome_and_error(kit: Kit) -> None:
     """The conventions' own histogram, with the kind of the error; and how long each was ready before."""
     send.enqueue("you")

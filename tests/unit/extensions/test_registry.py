@@ -27,6 +27,7 @@ MOMENTS: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("dead_lettered", {"error": None, "failure": None}, [None]),
     ("cancelled", {}, []),
     ("recovered", {"holder": "w", "why": "gone"}, ["w", "gone"]),
+    ("reopened", {}, []),
 ]
 
 
