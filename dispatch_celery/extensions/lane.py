@@ -29,6 +29,10 @@ _Handed = tuple[Callable[[], None], Any]
 """A call, and the lock to release at its end, if somebody waits for it."""
 
 
+_FORK: Final = 0.2
+"""Seconds that a fork waits for a lane to be between two calls."""
+
+
 class Lane:
     """One thread's worth of calls. Safe for threads."""
 
@@ -37,11 +41,14 @@ class Lane:
         self._size = size
         self._is_registered = False
         self._reset()
+        _lanes.add(self)
 
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._calls: SimpleQueue[_Handed | None] = SimpleQueue()
         self._starting = threading.Lock()
+        self.gate = threading.Lock()
+        """Held while a call is made: a fork waits a moment for it, or the child might inherit a lock in mid-call."""
         self._thread: threading.Thread | None = None
         self._is_late = False
         self.dropped = 0
@@ -117,7 +124,8 @@ class Lane:
                 continue
             call, ended = handed
             try:
-                call()
+                with self.gate:
+                    call()
             except BaseException:
                 logger.exception("%s goes on after an error it does not know", self.name)
             finally:
@@ -125,6 +133,22 @@ class Lane:
                     ended.release()
             if calls.empty():
                 self._is_late = False
+
+
+_lanes: Final[weakref.WeakSet[Lane]] = weakref.WeakSet()
+_stopped: Final[list[threading.Lock]] = []
+
+
+def _stop() -> None:
+    _stopped.extend(lane.gate for lane in list(_lanes) if lane.gate.acquire(timeout=_FORK))
+
+
+def _go_on() -> None:
+    while _stopped:
+        _stopped.pop().release()
+
+
+os.register_at_fork(before=_stop, after_in_parent=_go_on, after_in_child=_go_on)
 
 
 def _nothing() -> None:

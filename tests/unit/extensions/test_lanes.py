@@ -109,6 +109,25 @@ def test_a_fork_begins_with_an_empty_lane(lane: Lane, gate: threading.Event) -> 
     os.close(reader)
 
 
+def test_a_fork_waits_for_the_end_of_a_call(lane: Lane) -> None:
+    """A child is not born while a hook holds locks that nobody in the child would ever release."""
+    held, go_on = threading.Lock(), threading.Event()
+
+    def call() -> None:
+        with held:
+            go_on.wait(5)
+
+    lane.hand(call)
+    eventually(held.locked)
+    threading.Timer(0.05, go_on.set).start()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os._exit(0 if held.acquire(timeout=1) else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 class _Hanging(Extension):
     patience = 0.01
 
