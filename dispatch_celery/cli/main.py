@@ -19,6 +19,7 @@ __all__ = ["LazyGroup", "dispatch", "join_flower"]
 logger = logging.getLogger(__name__)
 
 _MEMBERS: Final[Mapping[str, str]] = {
+    "cron": "dispatch_celery.cli.cron:cron",
     "dev": "dispatch_celery.cli.dev:dev",
     "dlq": "dispatch_celery.cli.dlq:dlq",
     "doctor": "dispatch_celery.cli.doctor:doctor",

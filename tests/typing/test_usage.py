@@ -122,6 +122,7 @@ def _judge(case: str, checker: str, bench: Bench) -> None:
         "jobs_usage_options.py",
         "jobs_usage_async.py",
         "workflows_usage.py",
+        "cron_usage.py",
     ],
 )
 def test_a_checker_sees_what_users_rely_on(

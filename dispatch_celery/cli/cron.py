@@ -1,0 +1,283 @@
+"""``dispatch cron``: list, show, next, register, enable, disable, trigger, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import reduce
+from typing import Any, TypeVar
+
+import click
+
+from dispatch_celery.cli.filters import given, paging, scope_of, tenant
+from dispatch_celery.cli.jobs import print_values
+from dispatch_celery.cli.moments import moment, stamp, when
+from dispatch_celery.cli.output import Columns, number_column, text_column
+from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.cli.values import json_object
+from dispatch_celery.clock import from_ms
+from dispatch_celery.cron.model import CronEntry, CronState, Overlap
+
+__all__ = ["cron"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SECRET = ("arguments",)
+_OPTIONS = (
+    click.option("--arguments", type=json_object, metavar="JSON", help="What it is called with, as one JSON object."),
+    click.option("--timezone", help="The zone of the schedule; Celery's by default."),
+    click.option("--misfire", default="once", show_default=True, help="Of missed slots: skip, once, or all(n)."),
+    click.option(
+        "--overlap",
+        type=click.Choice([str(one) for one in Overlap]),
+        default="allow",
+        show_default=True,
+        help="While what it created last has not ended.",
+    ),
+    click.option("--jitter", type=float, default=0.0, help="Seconds by which a slot is delayed at most."),
+    click.option("--start", type=moment, help="Its first slot is not before: ISO 8601 (UTC)."),
+    click.option("--end", type=moment, help="Its last slot is not after: ISO 8601 (UTC)."),
+)
+
+
+def _as_registered(command: F) -> F:
+    return reduce(lambda found, option: option(found), reversed(_OPTIONS), command)
+
+
+_revision = click.option("--revision", type=int, help="The revision you have seen: refused if it was edited since.")
+
+
+@click.group()
+def cron() -> None:
+    """Look at cron entries, register and edit them, run them now."""
+
+
+@cron.command("list")
+@click.option("--state", type=click.Choice([str(one) for one in CronState]), help="Whether it fires.")
+@click.option("--target", help="The job or workflow.")
+@click.option("--origin", type=click.Choice(["code", "api"]), help="Where it comes from.")
+@tenant
+@paging
+@with_session
+def list_entries(
+    session: Session,
+    /,
+    *,
+    scope_app: str | None,
+    scope_org: str | None,
+    limit: int,
+    cursor: str | None,
+    **filters: str | None,
+) -> None:
+    """List entries, the newest first."""
+    chosen = given(scope=scope_of(scope_app, scope_org), **filters)
+    page = session.dispatch.crons.list(limit=limit, cursor=cursor, **chosen)
+    output = session.output
+    if output.as_json:
+        output.document({"records": [_record(entry) for entry in page], "next_cursor": page.next_cursor})
+        return
+    columns: Columns = [
+        "name",
+        "state",
+        "schedule",
+        "timezone",
+        text_column("target"),
+        "next (UTC)",
+        "last (UTC)",
+        number_column("revision"),
+    ]
+    rows = [
+        (
+            entry.name,
+            entry.state,
+            entry.schedule,
+            entry.timezone,
+            entry.template.name,
+            stamp(entry.next_fire_at),
+            stamp(entry.last_fire_at),
+            entry.revision,
+        )
+        for entry in page
+    ]
+    output.table(columns, rows, empty="None found so far." if page.next_cursor else "None.")
+    if page.next_cursor:
+        output.line(f"There may be more: --cursor '{page.next_cursor}'", style="dim")
+
+
+@cron.command("show")
+@click.argument("name", metavar="NAME_OR_ID")
+@click.option("--arguments", is_flag=True, help="Also the arguments, which may hold secrets.")
+@with_session
+def show_entry(session: Session, name: str, *, arguments: bool) -> None:
+    """Show one entry, with its last fires and its next ones."""
+    _print(session, session.dispatch.crons.get(name), with_arguments=arguments)
+
+
+@cron.command("next")
+@click.argument("name", metavar="NAME_OR_ID")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many.")
+@with_session
+def next_fires(session: Session, name: str, *, count: int) -> None:
+    """Print the next moments of an entry's schedule, whether it is enabled or not."""
+    found = session.dispatch.crons.upcoming(name, count=count)
+    if session.output.as_json:
+        session.output.document({"name": name, "next_fires": found})
+        return
+    now = session.insight.now()
+    session.output.table(["next"], [(when(one, now),) for one in found], empty="None: its schedule has ended.")
+
+
+@cron.command("register")
+@click.argument("name", metavar="NAME")
+@click.argument("schedule", metavar="SCHEDULE")
+@click.argument("target", metavar="JOB_OR_WORKFLOW")
+@_as_registered
+@tenant
+@_revision
+@with_session
+def register_entry(
+    session: Session,
+    /,
+    name: str,
+    schedule: str,
+    target: str,
+    *,
+    jitter: float,
+    scope_app: str | None,
+    scope_org: str | None,
+    **options: Any,
+) -> None:
+    """Register an entry, or edit the one of that name; a whole entry is given each time.
+
+    SCHEDULE: five cron fields, or six with the seconds first, in quotes; @hourly and kin; '@every 30s'.
+    """
+    chosen = given(scope=scope_of(scope_app, scope_org), **options)
+    entry = session.dispatch.crons.register(name, schedule, target, jitter=timedelta(seconds=jitter), **chosen)
+    _told(session, entry, f"is registered, at revision {entry.revision}")
+
+
+@cron.command("enable")
+@click.argument("name", metavar="NAME_OR_ID")
+@_revision
+@with_session
+def enable_entry(session: Session, name: str, *, revision: int | None) -> None:
+    """Let an entry fire again, from its first slot after now."""
+    _told(session, session.dispatch.crons.enable(name, revision=revision), "is enabled")
+
+
+@cron.command("disable")
+@click.argument("name", metavar="NAME_OR_ID")
+@_revision
+@with_session
+def disable_entry(session: Session, name: str, *, revision: int | None) -> None:
+    """Pause an entry; what it has created goes on."""
+    _told(session, session.dispatch.crons.disable(name, revision=revision), "is disabled")
+
+
+@cron.command("trigger")
+@click.argument("name", metavar="NAME_OR_ID")
+@with_session
+def trigger_entry(session: Session, name: str) -> None:
+    """Run an entry now; its slots stay as they are."""
+    work_id = session.dispatch.crons.trigger(name)
+    if session.output.as_json:
+        session.output.document({"name": name, "id": work_id})
+    else:
+        session.output.line(f"{name} runs now, as {work_id}")
+
+
+@cron.command("delete")
+@click.argument("name", metavar="NAME_OR_ID")
+@_revision
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_session
+def delete_entry(session: Session, name: str, *, revision: int | None, yes: bool) -> None:
+    """Delete an entry; what it has created goes on. One that code declares comes back when a worker starts."""
+    entry = session.dispatch.crons.get(name)
+    if not yes:
+        click.confirm(f"Delete the cron entry {entry.name!r} ({entry.schedule}, {entry.template.name})?", abort=True)
+    session.dispatch.crons.delete(entry.id, revision=revision)
+    if session.output.as_json:
+        session.output.document({"id": entry.id, "name": entry.name})
+    else:
+        session.output.line(f"{entry.name} is deleted")
+
+
+def _told(session: Session, entry: CronEntry, words: str) -> None:
+    if session.output.as_json:
+        session.output.document(_record(entry))
+        return
+    following = when(entry.next_fire_at, session.insight.now()) or "never, as it stands"
+    session.output.line(f"{entry.name} {words}: it fires {following}")
+
+
+def _print(session: Session, entry: CronEntry, *, with_arguments: bool) -> None:
+    output, now = session.output, session.insight.now()
+    if output.as_json:
+        output.document(_record(entry) | ({"arguments": entry.arguments} if with_arguments else {}))
+        return
+    timetable = entry.timetable
+    output.fields(
+        [
+            ("id", entry.id),
+            ("name", entry.name),
+            ("state", entry.state),
+            ("orphaned", when(entry.orphaned_at, now)),
+            ("schedule", f"{entry.schedule} ({entry.timezone})"),
+            ("from", stamp(_date(timetable.start))),
+            ("until", stamp(_date(timetable.end))),
+            ("jitter", f"{timetable.jitter / 1000:g} s" if timetable.jitter else ""),
+            (entry.template.kind, entry.template.name),
+            ("queue", entry.template.queue),
+            ("scope", entry.template.scope),
+            ("misfire", str(entry.misfire)),
+            ("overlap", entry.overlap),
+            ("from code or api", entry.origin),
+            ("revision", entry.revision),
+            ("next", ", ".join(stamp(one) for one in entry.next_fires)),
+            ("waits", "a slot waits for the end of the one before" if entry.queued_slot is not None else ""),
+        ]
+    )
+    if entry.fires:
+        output.line("")
+        rows = [(stamp(fire.at), fire.outcome, stamp(fire.slot), fire.id) for fire in entry.fires]
+        output.table(["at (UTC)", "outcome", "slot (UTC)", "created"], rows, empty="")
+    print_values(output, entry, _SECRET if with_arguments else ())
+
+
+def _date(stamp_ms: int | None) -> Any:
+    return None if stamp_ms is None else from_ms(stamp_ms)
+
+
+def _record(entry: CronEntry) -> dict[str, Any]:
+    """Return an entry as JSON shows it: flat, without its arguments, which may hold secrets."""
+    timetable, template = entry.timetable, entry.template
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "state": entry.state,
+        "schedule": entry.schedule,
+        "timezone": entry.timezone,
+        "kind": template.kind,
+        "target": template.name,
+        "version": template.version or None,
+        "queue": template.queue,
+        "priority": template.priority,
+        "scope": template.scope,
+        "misfire": str(entry.misfire),
+        "overlap": entry.overlap,
+        "jitter": timetable.jitter / 1000,
+        "start": _date(timetable.start),
+        "end": _date(timetable.end),
+        "origin": entry.origin,
+        "revision": entry.revision,
+        "next_fire_at": entry.next_fire_at,
+        "next_fires": list(entry.next_fires),
+        "last_fire_at": entry.last_fire_at,
+        "last_id": entry.last_id or None,
+        "queued_slot": _date(entry.queued_slot),
+        "orphaned_at": entry.orphaned_at,
+        "created_at": entry.created_at,
+        "updated_at": entry.updated_at,
+        "fires": [{"outcome": fire.outcome, "slot": fire.slot, "at": fire.at, "id": fire.id} for fire in entry.fires],
+    }
