@@ -47,16 +47,8 @@ TWINS = {
     ("workflows/steps.py", "StepContext"): ("progress",),
     ("workflows/handle.py", "RunHandle"): ("state", "info", "cancel", "publish"),
     ("events/service.py", "EventService"): ("publish", "publish_to", "get", "list"),
-    ("cron/service.py", "CronService"): (
-        "register",
-        "list",
-        "get",
-        "upcoming",
-        "enable",
-        "disable",
-        "trigger",
-        "delete",
-    ),
+    ("cron/reading.py", "CronReading"): ("get", "list", "upcoming"),
+    ("cron/service.py", "CronService"): ("register", "enable", "disable", "trigger", "delete"),
     ("cluster/service.py", "WorkerService"): ("list", "get", "leader"),
     ("queues/service.py", "QueueService"): ("get", "list", "waiting", "limit", "unlimit", "pause", "resume"),
 }

@@ -14,6 +14,7 @@ from dispatch_celery.codec import Codec
 from dispatch_celery.config import Settings, load_settings
 from dispatch_celery.cron.definition import CronDeclarations, CronOptions, Spelled, Target
 from dispatch_celery.cron.firing import Firing
+from dispatch_celery.cron.registrar import Registrar
 from dispatch_celery.cron.service import CronService
 from dispatch_celery.cron.store import CronStore
 from dispatch_celery.cron.templates import Templates
@@ -222,18 +223,22 @@ class Parts:
     @cached_property
     def crons(self) -> CronService:
         """The verbs of cron entries."""
-        return self.make_crons(self.store)
-
-    def make_crons(self, store: RedisStore) -> CronService:
-        """Return the verbs of cron entries, over connections of a thread's own."""
         return CronService(
-            store=self.make_cron_store(store),
+            store=self.make_cron_store(self.store),
             keys=self.keys,
-            templates=Templates(self.registry, self.workflows, self.writer, self.runs, lambda: self.enqueuer),
+            registrar=self.make_registrar(self.store),
             timing=self.timing,
-            declarations=self.cron_declarations,
             publisher=self.publisher,
             observer=self.observer,
+        )
+
+    def make_registrar(self, store: RedisStore) -> Registrar:
+        """Return the way in for cron entries, over connections of a thread's own."""
+        return Registrar(
+            self.make_cron_store(store),
+            Templates(self.registry, self.workflows, self.writer, self.runs, lambda: self.enqueuer),
+            self.timing,
+            self.cron_declarations,
             spell=spell,
             default_zone=lambda: str(self.app.conf.timezone or "UTC"),
         )
@@ -308,7 +313,7 @@ class Parts:
             dead_letters=self.dlq,
             fleet=self.fleet,
             events=self.events,
-            make_crons=self.make_crons,
+            make_registrar=self.make_registrar,
             make_firing=self.make_firing,
         )
 

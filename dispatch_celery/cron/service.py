@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from dispatch_celery.clock import Duration, from_ms
-from dispatch_celery.cron.definition import CronDeclarations, CronOptions, Declared, Spelled, Target
-from dispatch_celery.cron.model import CronEntry, CronState, Misfire, Overlap, check_name
+from dispatch_celery.clock import Duration
+from dispatch_celery.cron.definition import CronOptions, Spelled, Target
+from dispatch_celery.cron.model import CronEntry, Misfire, Overlap, check_name
+from dispatch_celery.cron.reading import CronReading, id_of, not_found
 from dispatch_celery.cron.records import Birth, Registration
+from dispatch_celery.cron.registrar import Registrar
 from dispatch_celery.cron.store import CronStore
-from dispatch_celery.cron.templates import Templates
 from dispatch_celery.cron.timing import Timing
 from dispatch_celery.errors import (
     CronConflict,
-    CronNotFound,
-    DispatchError,
-    InvalidId,
     InvalidSchedule,
     StoreUnavailable,
 )
 from dispatch_celery.ids import CronId, JobId, RunId
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.paging import Page, Pager
 from dispatch_celery.store.replies import text
 from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.work.model import WakeUp
@@ -40,11 +35,9 @@ __all__ = ["CronService"]
 logger = logging.getLogger(__name__)
 
 _TRIES: Final = 5
-_SHOWN: Final = 5
-_BATCH: Final = 500
 
 
-class CronService:
+class CronService(CronReading):
     """Everything callers may do with cron entries. Safe for threads.
 
     An entry is named by its id or its name. Each verb has an ``a`` twin for event loops: the same, without holding the
@@ -56,24 +49,15 @@ class CronService:
         *,
         store: CronStore,
         keys: Keys,
-        templates: Templates,
+        registrar: Registrar,
         timing: Timing,
-        declarations: CronDeclarations,
         publisher: Publisher,
         observer: Observer,
-        spell: Callable[[Spelled], str],
-        default_zone: Callable[[], str],
     ) -> None:
-        self._store = store
-        self._keys = keys
-        self._templates = templates
-        self._timing = timing
-        self._declarations = declarations
+        super().__init__(store, keys, timing)
+        self._registrar = registrar
         self._publisher = publisher
         self._observer = observer
-        self._spell = spell
-        self._default_zone = default_zone
-        self._pager = Pager(store.port)
 
     # -- edits
 
@@ -115,7 +99,7 @@ class CronService:
             start=start,
             end=end,
         )
-        entry = self._registration(check_name(name), self._spell(schedule), target, options)
+        entry = self._registrar.registration(check_name(name), schedule, target, options)
         now, (stored,) = self._store.time(), self._store.raw([entry.id])
         slot, due = self._first(entry, now)
         expected = int(text(stored.get("revision")) or 0) if revision is None else revision
@@ -124,17 +108,6 @@ class CronService:
         if verdict == "CONFLICT":
             raise _conflict(name, expected, current)
         return self.get(entry.id)
-
-    def _registration(self, name: str, schedule: str, target: Target | str, options: CronOptions) -> Registration:
-        timetable = options.timetable(schedule, self._default_zone())
-        self._timing.window(timetable).check()
-        return Registration(
-            name=name,
-            timetable=timetable,
-            template=self._templates.make(target, options.arguments or {}, options.scope or Scope()),
-            misfire=Misfire.parse(options.misfire),
-            overlap=Overlap(options.overlap),
-        )
 
     def _first(self, entry: Registration, now: int) -> tuple[int | None, int | None]:
         slot, due = self._timing.first(entry.id, entry.timetable, now)
@@ -183,10 +156,10 @@ class CronService:
             CronConflict: it was edited since ``revision``.
         """
         refuse_in_body("dispatch.crons.delete()")
-        cron_id = _id_of(id)
+        cron_id = id_of(id)
         verdict = self._store.delete(cron_id, revision)
         if verdict == "GONE":
-            raise _not_found(id)
+            raise not_found(id)
         if verdict == "CONFLICT" and revision is not None:
             raise _conflict(str(id), revision, self.get(cron_id).revision)
 
@@ -206,7 +179,7 @@ class CronService:
                 riders.append(self._store.unmarking([(made.ref.id, "1")]))
             verdict = self._store.trigger(entry, made, riders)
             if verdict == "GONE":
-                raise _not_found(id)
+                raise not_found(id)
             if verdict in ("FIRED", "REPEATED"):
                 self._told(entry, wakeup, rode=bool(riders))
                 return JobId(made.ref.id) if isinstance(made.ref.id, JobId) else RunId(made.ref.id)
@@ -228,95 +201,6 @@ class CronService:
         """Yield an entry as it is now, for a few tries; a caller who names a revision has one."""
         for _ in range(_TRIES if revision is None else 1):
             yield self.get(cron_id)
-
-    # -- read
-
-    def get(self, id: CronId | str) -> CronEntry:  # noqa: A002 - as above
-        """Return an entry, with its last fires and its next ones.
-
-        Raises:
-            CronNotFound: there is none of this id or name.
-        """
-        (entry,) = self._store.entries([_id_of(id)])
-        if entry is None:
-            raise _not_found(id)
-        return self._with_next([entry])[0]
-
-    def list(
-        self,
-        *,
-        state: CronState | str | None = None,
-        target: str | None = None,
-        origin: str | None = None,
-        scope: Scope | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page[CronEntry]:
-        """Return one page of entries, the newest first. ``target``: the job or workflow; ``origin``: code or api."""
-        wanted = None if state is None else CronState(state)
-
-        def keep(entry: CronEntry) -> bool:
-            fits = wanted in (None, entry.state) and target in (None, entry.template.name)
-            return fits and origin in (None, entry.origin) and (scope is None or scope.covers(entry.scope))
-
-        page = self._pager.page([self._keys.crons], self._store.entries, keep=keep, limit=limit, cursor=cursor)
-        return Page(tuple(self._with_next(page.records)), page.next_cursor)
-
-    def _with_next(self, entries: Sequence[CronEntry]) -> builtins.list[CronEntry]:
-        now = from_ms(self._store.time())
-        return [replace(entry, next_fires=tuple(self._upcoming(entry, now))) for entry in entries]
-
-    def _upcoming(self, entry: CronEntry, now: datetime) -> builtins.list[datetime]:
-        try:
-            return self._timing.upcoming(entry, now, _SHOWN)
-        except InvalidSchedule as error:  # its kind of schedule is none that this process knows
-            logger.debug("%s: %s", entry.name, error)
-            return []
-
-    def upcoming(self, id: CronId | str, *, count: int = _SHOWN) -> builtins.list[datetime]:  # noqa: A002 - as above
-        """Return the next moments of an entry's schedule, at most a hundred, whether it is enabled or not."""
-        entry = self.get(id)
-        return self._timing.upcoming(entry, from_ms(self._store.time()), min(max(count, 0), 100))
-
-    # -- what code declares
-
-    def declare(self) -> int:
-        """Register what this app's code declares; return how many entries were written. Idempotent.
-
-        What code has declared before stays as people have edited it since; a changed declaration is an edit.
-        """
-        entries = [entry for one in self._declarations if (entry := self._declared(one)) is not None]
-        written = 0
-        for at in range(0, len(entries), _BATCH):
-            written += self._declare(entries[at : at + _BATCH])
-        return written
-
-    def _declared(self, one: Declared) -> Registration | None:
-        try:
-            return self._registration(one.name, one.schedule, one.target, one.options)
-        except StoreUnavailable:
-            raise
-        except DispatchError:  # the others are registered all the same, and the worker works
-            logger.exception("the cron entry %r, which code declares, cannot be registered", one.name)
-            return None
-
-    def _declare(self, entries: Sequence[Registration]) -> int:
-        now, calls = self._store.time(), []
-        for entry, (declaration, orphaned) in zip(
-            entries, self._store.declared([one.id for one in entries]), strict=True
-        ):
-            if declaration == entry.fingerprint and not orphaned:
-                continue
-            slot, due = self._timing.first(entry.id, entry.timetable, now)
-            calls.append(self._store.registering(entry, next_slot=slot, next_due=due, is_declared=True))
-        self._store.registered(calls)
-        self._store.touch([entry.id for entry in entries])
-        return len(calls)
-
-    def touch(self) -> None:
-        """Say that a live process declares this app's entries."""
-        if len(self._declarations):
-            self._store.touch([CronId.adopt(one.name) for one in self._declarations])
 
     # -- the same on an event loop, written by .ci/make_twins.py
 
@@ -353,29 +237,6 @@ class CronService:
             revision=revision,
         )
 
-    async def alist(
-        self,
-        *,
-        state: CronState | str | None = None,
-        target: str | None = None,
-        origin: str | None = None,
-        scope: Scope | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page[CronEntry]:
-        """Do as ``list``, without holding the event loop."""
-        return await asyncio.to_thread(
-            self.list, state=state, target=target, origin=origin, scope=scope, limit=limit, cursor=cursor
-        )
-
-    async def aget(self, id: CronId | str) -> CronEntry:  # noqa: A002 - the word of the whole API
-        """Do as ``get``, without holding the event loop."""
-        return await asyncio.to_thread(self.get, id)
-
-    async def aupcoming(self, id: CronId | str, *, count: int = _SHOWN) -> builtins.list[datetime]:  # noqa: A002 - the word of the whole API
-        """Do as ``upcoming``, without holding the event loop."""
-        return await asyncio.to_thread(self.upcoming, id, count=count)
-
     async def aenable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - the word of the whole API
         """Do as ``enable``, without holding the event loop."""
         return await asyncio.to_thread(self.enable, id, revision=revision)
@@ -392,16 +253,7 @@ class CronService:
         """Do as ``delete``, without holding the event loop."""
         await asyncio.to_thread(self.delete, id, revision=revision)
 
-
-def _id_of(name: CronId | str) -> CronId:
-    try:
-        return CronId.parse(name)
-    except InvalidId:
-        return CronId.adopt(check_name(name))
-
-
-def _not_found(name: CronId | str) -> CronNotFound:
-    return CronNotFound(f"there is no cron entry {str(name)!r}: no id or name of one in this namespace")
+    # -- the same on an event loop, written by .ci/make_twins.py
 
 
 def _conflict(name: str, expected: int, current: int) -> CronConflict:

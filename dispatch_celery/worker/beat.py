@@ -24,7 +24,7 @@ from celery.beat import Scheduler
 
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.cron.firing import Firing
-from dispatch_celery.cron.service import CronService
+from dispatch_celery.cron.registrar import Registrar
 from dispatch_celery.cron.store import CronStore
 from dispatch_celery.errors import ConfigurationError, DispatchError, LeadershipLost, StoreUnavailable
 from dispatch_celery.ids import CronId, JobId
@@ -58,8 +58,8 @@ class BeatParts(Protocol):
         """Return the scripts of cron over it."""
         ...
 
-    def make_crons(self, store: RedisStore) -> CronService:
-        """Return the verbs of cron entries over it."""
+    def make_registrar(self, store: RedisStore) -> Registrar:
+        """Return the way in for the entries that code declares."""
         ...
 
     def make_firing(self, store: RedisStore, observer: Observer, *, rank: int = 1) -> Firing:
@@ -78,7 +78,7 @@ class _Carrier:
     def __init__(self, parts: BeatParts) -> None:
         self.port = parts.make_store()
         self.store = parts.make_cron_store(self.port)
-        self.crons = parts.make_crons(self.port)
+        self.registrar = parts.make_registrar(self.port)
         self.firing = parts.make_firing(self.port, parts.observer, rank=_BEAT)
         self._declared_at: int | None = None
 
@@ -86,10 +86,10 @@ class _Carrier:
         """Declare what code declares, fire what is due; return the seconds until the next look."""
         now = monotonic_ms()
         if self._declared_at is None:
-            self.crons.declare()
+            self.registrar.declare()
             self._declared_at = now
         elif now - self._declared_at >= _DECLARED_EVERY:
-            self.crons.touch()
+            self.registrar.touch()
             self._declared_at = now
         return min(self.firing.run_once() / 1000, _LOOK)
 

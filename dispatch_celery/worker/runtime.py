@@ -20,7 +20,7 @@ from dispatch_celery.cluster.recovery import DeadWorkers, Recovery
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.cron.firing import Firing
-from dispatch_celery.cron.service import CronService
+from dispatch_celery.cron.registrar import Registrar
 from dispatch_celery.dlq.model import DeadLetterOrigin
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.service import DeadLetterService
@@ -97,7 +97,7 @@ class Runtime:
         dead_letters: DeadLetterService,
         fleet: Fleet,
         events: EventService,
-        make_crons: Callable[[RedisStore], CronService],
+        make_registrar: Callable[[RedisStore], Registrar],
         make_firing: Callable[[RedisStore, Observer], Firing],
     ) -> None:
         self._settings = settings
@@ -117,7 +117,7 @@ class Runtime:
         self._dead_letters = dead_letters
         self._fleet = fleet
         self._events = events
-        self._make_crons = make_crons
+        self._make_registrar = make_registrar
         self._make_firing = make_firing
         self._firing: Firing | None = None
         self._jobs = JobStore(task_store, keys, settings, time)
@@ -204,7 +204,7 @@ class Runtime:
             observer=self._aside,
             describe=lambda: (_description(worker), self._names()),
             on_forced=None if children else exit_now,
-            on_known=self._make_crons(renewing).touch,
+            on_known=self._make_registrar(renewing).touch,
         )
 
     def _recovery(self, store: RedisStore, observer: Observer) -> Recovery:
@@ -300,7 +300,7 @@ class Runtime:
         Raises:
             StoreUnavailable: the server does not answer.
         """
-        written = self._make_crons(self._task_store).declare()
+        written = self._make_registrar(self._task_store).declare()
         if written:
             logger.info("registered %d cron entries", written)
 

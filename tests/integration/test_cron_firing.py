@@ -219,7 +219,7 @@ def test_the_later_of_two_edits_is_told(world: CronWorld) -> None:
 def test_two_edits_at_once_conflict(world: CronWorld) -> None:
     """Both have read the entry before either writes."""
     world.register()
-    entry = world.parts.crons._registration("e", "*/9 * * * *", "tick", CronOptions())
+    entry = world.parts.crons._registrar.registration("e", "*/9 * * * *", "tick", CronOptions())
     call = world.parts.crons._store.registering(entry, next_slot=1, next_due=1, expected=1)
     world.register("*/8 * * * *")
 
