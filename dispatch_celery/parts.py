@@ -14,9 +14,9 @@ from dispatch_celery.codec import Codec
 from dispatch_celery.config import Settings, load_settings
 from dispatch_celery.cron.definition import CronDeclarations, CronOptions, Spelled, Target
 from dispatch_celery.cron.firing import Firing
+from dispatch_celery.cron.lead_store import LeadStore
 from dispatch_celery.cron.registrar import Registrar
 from dispatch_celery.cron.service import CronService
-from dispatch_celery.cron.store import CronStore
 from dispatch_celery.cron.templates import Templates
 from dispatch_celery.cron.timing import Timing
 from dispatch_celery.dlq.listing import DeadLetterListing
@@ -206,9 +206,9 @@ class Parts:
             returns=Returns(store, self.publisher),
         )
 
-    def make_cron_store(self, store: RedisStore) -> CronStore:
+    def make_cron_store(self, store: RedisStore) -> LeadStore:
         """Return the scripts of cron, over connections of a thread's own."""
-        return CronStore(store, self.keys, self.settings, self.time)
+        return LeadStore(store, self.keys, self.settings, self.time)
 
     @cached_property
     def limits(self) -> LimitStore:

@@ -15,11 +15,11 @@ from typing import Final
 
 from dispatch_celery.clock import from_ms, monotonic_ms
 from dispatch_celery.config import Settings
+from dispatch_celery.cron.lead_store import Lead, LeadStore
 from dispatch_celery.cron.model import CronEntry, Overlap
 from dispatch_celery.cron.plan import Step, plan
 from dispatch_celery.cron.records import Birth
 from dispatch_celery.cron.schedule import Window
-from dispatch_celery.cron.store import CronStore, Lead
 from dispatch_celery.cron.timing import Timing
 from dispatch_celery.errors import DispatchError, StoreUnavailable
 from dispatch_celery.ids import mint_nonce
@@ -70,7 +70,7 @@ class Firing:
 
     def __init__(
         self,
-        store: CronStore,
+        store: LeadStore,
         publisher: Publisher,
         observer: Observer,
         timing: Timing,
@@ -150,6 +150,8 @@ class Firing:
         entry = known.entry
         if entry.next_slot is None:
             self._store.defer(entry.id, str(entry.revision), _SET_ASIDE)
+            return []
+        if entry.next_due is not None and entry.next_due > lead.now:  # another leader has fired what was due
             return []
         steps = plan(
             known.window,

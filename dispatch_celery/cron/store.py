@@ -1,9 +1,8 @@
-"""The scripts of cron, typed: entries and their edits, the cron lead, and the firing of slots."""
+"""The scripts of cron entries, typed: reading, edits, running one now. ``lead_store`` has those of who fires."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from dispatch_celery.cron.model import CronEntry
@@ -14,25 +13,9 @@ from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import PENDING
 from dispatch_celery.work.store import WorkStore
 
-__all__ = ["CronStore", "Lead"]
+__all__ = ["CronStore", "word_of"]
 
 _BATCH: Final = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lead:
-    """What the cron lead was told: in which term it leads, if it does, and what is due."""
-
-    now: int
-    term: str = ""
-    leader: str = ""
-    """Who leads, where it is somebody else."""
-    after: int | None = None
-    """When the next is due behind what is due now, ms since 1970."""
-    due: Sequence[str] = ()
-    chores: Sequence[str] = ()
-    is_full: bool = False
-    """Whether more may be due than was told."""
 
 
 class CronStore(WorkStore):
@@ -115,8 +98,8 @@ class CronStore(WorkStore):
                 "expected": expected,
                 "fingerprint": entry.fingerprint,
                 "timetable": entry.when,
-                "next": _word(next_slot),
-                "next_due": _word(next_due),
+                "next": word_of(next_slot),
+                "next_due": word_of(next_due),
             },
             rest=[word for pair in entry.fields.items() for word in pair],
         )
@@ -145,8 +128,8 @@ class CronStore(WorkStore):
                 "id": cron_id,
                 "expected": expected,
                 "enabled": int(enabled),
-                "next": _word(next_slot),
-                "next_due": _word(next_due),
+                "next": word_of(next_slot),
+                "next_due": word_of(next_due),
             },
         )
         verdict, *revision = words(ask(self.port, call))
@@ -165,107 +148,19 @@ class CronStore(WorkStore):
                 "chores": keys.cron_chores,
                 "declared": keys.cron_declared,
             },
-            {"id": cron_id, "expected": _word(expected)},
+            {"id": cron_id, "expected": word_of(expected)},
         )
         return words(ask(self.port, call))[0]
 
     def trigger(self, entry: CronEntry, birth: Birth, riders: Sequence[Call]) -> str:
         """Run an entry now, with the riders behind it; return the verdict."""
-        keys = self._birth_keys(entry, birth)
-        arguments = {**self._birth_words(birth), "revision": entry.revision}
+        keys = self.birth_keys(entry, birth)
+        arguments = {**self.birth_words(birth), "revision": entry.revision}
         call = Call.of("cron/trigger", keys, arguments, rest=birth.fields)
         return words(ask_all(self.port, [call, *riders])[0])[0]
 
-    # -- the lead
-
-    def lead(
-        self, holder: str, nonce: str, *, lease: int, rank: int = 1, eager: bool = False, limit: int = _BATCH
-    ) -> Lead:
-        """Take or keep the cron lead for ``lease`` ms, or resign it with none; return what is due.
-
-        A holder of a higher rank takes it from one of a lower; ``eager`` leads although no entry waits.
-        """
-        keys = self._keys
-        call = Call.of(
-            "cron/lead",
-            {"leader": keys.cron_leader, "slots": keys.cron_slots, "chores": keys.cron_chores},
-            {
-                "now": self._time.word,
-                "id": holder,
-                "nonce": nonce,
-                "rank": rank,
-                "eager": int(eager),
-                "lease": lease,
-                "limit": limit,
-            },
-        )
-        verdict, now, *rest = words(ask(self.port, call))
-        if verdict != "LEADS":
-            return Lead(now=int(now), leader=rest[0] if rest else "")
-        term, after, count, *due = rest
-        entries, chores = due[: int(count)], due[int(count) :]
-        return Lead(
-            now=int(now),
-            term=term,
-            after=int(after) if after else None,
-            due=entries,
-            chores=chores,
-            is_full=limit in (len(entries), len(chores)),
-        )
-
-    def firing(
-        self,
-        entry: CronEntry,
-        birth: Birth,
-        *,
-        fired: int | None,
-        next_slot: int | None,
-        next_due: int | None,
-        term: str,
-    ) -> Call:
-        """Return the call that fires a slot of an entry, or passes over what was missed, and moves it on."""
-        keys = {
-            **self._birth_keys(entry, birth),
-            "slots": self._keys.cron_slots,
-            "chores": self._keys.cron_chores,
-            "last": self._last(entry),
-            "leader": self._keys.cron_leader,
-        }
-        arguments = {
-            **self._birth_words(birth),
-            "cron": entry.id,
-            "term": term,
-            "revision": entry.revision,
-            "slot": _word(entry.next_slot),
-            "fired": _word(fired),
-            "next": _word(next_slot),
-            "next_due": _word(next_due),
-            "last": entry.last_id,
-        }
-        return Call.of("cron/fire", keys, arguments, rest=birth.fields)
-
-    def releasing(self, entry: CronEntry, birth: Birth, *, term: str) -> Call:
-        """Return the call that fires the slot an entry has queued, if what it created last has ended."""
-        keys = {
-            **self._birth_keys(entry, birth),
-            "chores": self._keys.cron_chores,
-            "last": self._last(entry),
-            "leader": self._keys.cron_leader,
-        }
-        arguments = {
-            **self._birth_words(birth),
-            "cron": entry.id,
-            "term": term,
-            "revision": entry.revision,
-            "slot": _word(entry.queued_slot),
-            "last": entry.last_id,
-        }
-        return Call.of("cron/release", keys, arguments, rest=birth.fields)
-
-    def _last(self, entry: CronEntry) -> str:
-        return self._keys.record(entry.last_id) if entry.last_id else self._keys.cron(entry.id)
-
-    def _birth_keys(self, entry: CronEntry, birth: Birth) -> dict[str, str]:
+    def birth_keys(self, entry: CronEntry, birth: Birth) -> dict[str, str]:
+        """Return the keys that every script needs which creates work of an entry."""
         keys = self._keys
         return {
             **self._move_keys(birth.ref, "new", PENDING),
@@ -274,72 +169,16 @@ class CronStore(WorkStore):
             "due": keys.due(birth.ref.id),
         }
 
-    def _birth_words(self, birth: Birth) -> dict[str, Word]:
+    def birth_words(self, birth: Birth) -> dict[str, Word]:
+        """Return what it is told of that work."""
         kind = "run" if birth.template.version else "job"
         return {
             **self._common(birth.ref),
-            "timeout": _word(birth.template.timeout),
+            "timeout": word_of(birth.template.timeout),
             "event": f"dispatch.{kind}.enqueued",
         }
 
-    # -- beat_schedule
 
-    def sent(self) -> dict[str, tuple[int, str]]:
-        """Return when entries of ``beat_schedule`` ran last, and the id of what is still to be sent, if it is."""
-        found = pairs(ask(self.port, Call.command("HGETALL", self._keys.cron_beat)))
-        parts = {name: text(value).partition(" ") for name, value in found.items()}
-        return {name: (int(last), work_id) for name, (last, _, work_id) in parts.items()}
-
-    def sending(self, name: str, last: int | None, following: int, work_id: str, *, term: str) -> bool:
-        """Note that an entry is about to be sent; return whether nobody has done so since its last run."""
-        return self._send(name, _word(last), following, work_id, term)
-
-    def was_sent(self, name: str, last: int, work_id: str, *, term: str) -> None:
-        """Note that what was about to be sent has been."""
-        self._send(name, last, "", work_id, term)
-
-    def _send(self, name: str, last: Word, following: Word, work_id: str, term: str) -> bool:
-        keys = {"sent": self._keys.cron_beat, "leader": self._keys.cron_leader}
-        arguments: dict[str, Word] = {"term": term, "name": name, "last": last, "next": following, "id": work_id}
-        return words(ask(self.port, Call.of("cron/send", keys, arguments)))[0] == "DONE"
-
-    # -- chores
-
-    def done(self, chores: Sequence[str]) -> None:
-        """Strike off what has been done."""
-        if chores:
-            ask(self.port, Call.command("ZREM", self._keys.cron_chores, *chores))
-
-    def defer(self, cron_id: str, revision: str, pause: int) -> None:
-        """Set an entry aside that cannot be read, until later or its next edit."""
-        call = Call.of(
-            "cron/defer",
-            {"entry": self._keys.cron(cron_id), "slots": self._keys.cron_slots},
-            {"now": self._time.word, "id": cron_id, "revision": revision, "pause": pause},
-        )
-        ask(self.port, call)
-
-    def undeclared(self, since: int) -> list[str]:
-        """Return some of the entries that no live process has declared since a moment."""
-        return words(
-            ask(self.port, Call.command("ZRANGEBYSCORE", self._keys.cron_declared, "-inf", since, "LIMIT", 0, _BATCH))
-        )
-
-    def orphan(self, cron_id: str, since: int) -> bool:
-        """Stop an entry that no live process has declared since a moment; return whether it was stopped."""
-        keys = self._keys
-        call = Call.of(
-            "cron/orphan",
-            {
-                "entry": keys.cron(cron_id),
-                "slots": keys.cron_slots,
-                "chores": keys.cron_chores,
-                "declared": keys.cron_declared,
-            },
-            {"now": self._time.word, "id": cron_id, "since": since},
-        )
-        return words(ask(self.port, call))[0] == "DONE"
-
-
-def _word(value: int | None) -> Word:
+def word_of(value: int | None) -> Word:
+    """Return a number as a script takes it; none is empty."""
     return "" if value is None else value

@@ -24,8 +24,8 @@ from celery.beat import Scheduler
 
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.cron.firing import Firing
+from dispatch_celery.cron.lead_store import LeadStore
 from dispatch_celery.cron.registrar import Registrar
-from dispatch_celery.cron.store import CronStore
 from dispatch_celery.errors import ConfigurationError, DispatchError, LeadershipLost, StoreUnavailable
 from dispatch_celery.ids import CronId, JobId
 from dispatch_celery.store.client import RedisStore
@@ -54,7 +54,7 @@ class BeatParts(Protocol):
         """Return a way to the state server of beat's own."""
         ...
 
-    def make_cron_store(self, store: RedisStore) -> CronStore:
+    def make_cron_store(self, store: RedisStore) -> LeadStore:
         """Return the scripts of cron over it."""
         ...
 

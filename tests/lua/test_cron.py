@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from dispatch_celery.cron.lead_store import LeadStore
 from dispatch_celery.cron.model import CronEntry, Misfire, Overlap, Template, Timetable
 from dispatch_celery.cron.records import Birth, Registration
-from dispatch_celery.cron.store import CronStore
 from dispatch_celery.errors import LeadershipLost, StoreUnavailable
 from dispatch_celery.ids import JobId
 from dispatch_celery.store.replies import ask, words
@@ -20,9 +20,9 @@ SLOT = START + 60_000
 NEXT = SLOT + 60_000
 
 
-def crons(world: World) -> CronStore:
+def crons(world: World) -> LeadStore:
     """Return the scripts of a world's cron."""
-    return CronStore(world.port, world.keys, world.settings, world.time)
+    return LeadStore(world.port, world.keys, world.settings, world.time)
 
 
 def registration(*, overlap: str = "allow", of_run: bool = False, **template: Any) -> Registration:
@@ -58,7 +58,8 @@ def stored(world: World) -> CronEntry:
 def fire(
     world: World, entry: CronEntry, *, fired: int | None = SLOT, term: str = "", next_slot: int | None = NEXT
 ) -> tuple[str, Birth]:
-    """Fire a slot of an entry."""
+    """Fire a slot of an entry, as soon as it is due."""
+    world.time.now = max(world.now, entry.next_due or 0)
     birth = Birth.of(entry, entry.next_slot if fired is None else fired)
     call = crons(world).firing(entry, birth, fired=fired, next_slot=next_slot, next_due=next_slot, term=term)
     return words(ask(world.port, call))[0], birth
@@ -198,6 +199,17 @@ def test_a_slot_is_fired_by_the_term_that_reigns(world: World) -> None:
         fire(world, entry, term=first.term)
     assert world.dump() == before
     assert fire(world, entry, term=second.term)[0] == "FIRED"
+
+
+def test_a_slot_is_not_fired_before_it_is_due(world: World) -> None:
+    """A leader was told of an earlier one, and has read the entry after another leader had fired that."""
+    entry = registered(world)
+    birth = Birth.of(entry, SLOT)
+    world.passes(60_004)
+    call = crons(world).firing(entry, birth, fired=SLOT, next_slot=NEXT, next_due=NEXT, term="")
+
+    assert words(ask(world.port, call)) == ["EARLY"]
+    assert fire(world, entry)[0] == "FIRED"
 
 
 @pytest.mark.parametrize("edit", ["edited", "disabled", "deleted"])

@@ -5,7 +5,7 @@
 --          empty to pass over what was missed; next, next_due: the slot behind, and when it is to be fired; empty: none.
 --          id: of what is created; last: the id of what was created last, whose record is `last`, or empty.
 --          timeout, grace: ms. fields: of the record, name and value in turn.
--- RETURNS  FIRED now | QUEUED now | OVERLAPPED now | PASSED now | STALE | GONE
+-- RETURNS  FIRED now | QUEUED now | OVERLAPPED now | PASSED now | EARLY (it is not due yet) | STALE | GONE
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS new>pending
 -- COST     O(log n)
@@ -13,9 +13,10 @@
 local refusal = reigns(A.term)
 if refusal then return refusal end
 local now = clock(A.now)
-local seen = redis.call('HMGET', K.entry, 'revision', 'next_slot', 'last_id', 'overlap', 'queued_slot')
+local seen = redis.call('HMGET', K.entry, 'revision', 'next_slot', 'last_id', 'overlap', 'queued_slot', 'next_due')
 if not seen[1] then return {'GONE'} end
 if seen[1] ~= A.revision or seen[2] ~= A.slot or (seen[3] or '') ~= A.last then return {'STALE'} end
+if tonumber(seen[6]) > now then return {'EARLY'} end
 
 local busy = A.fired ~= '' and seen[4] ~= 'allow' and active(K.last)
 local outcome = 'FIRED'
