@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dispatch_celery.cli.plain import plain
+from dispatch_celery.events.model import EventRecord
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import words
 from dispatch_celery.flower.pages.dead_letters import letter_filters
@@ -18,6 +19,7 @@ __all__ = ["DOCUMENTS", "Document"]
 
 Document = Callable[..., Any]
 
+_PAYLOADS: Final = ("arguments", "result", "progress", "payload")
 _CREATED: Final = ("created_after", "created_before")
 
 
@@ -84,7 +86,7 @@ def _paged(page: Page[Any], desk: Desk) -> Any:
 
 def _record(record: Any, desk: Desk, *, without: tuple[str, ...] = ()) -> Any:
     """Return a record with its payload masked; raw messages are left out, for nobody knows what is secret in them."""
-    found = plain(record, without=("raw", *without))
+    found = plain(record, without=("raw", *_PAYLOADS, *without))
     masking = desk.masking
     job = record if isinstance(record, Job | Run) else getattr(record, "job", None)
     if job is not None:
@@ -93,8 +95,8 @@ def _record(record: Any, desk: Desk, *, without: tuple[str, ...] = ()) -> Any:
         at["arguments"] = masking.arguments(job.name, job.arguments, version)
         at["result"] = masking.result(job.name, job.result, version)
         at["progress"] = masking.value(job.progress)
-    if "payload" in found:
-        found["payload"] = masking.value(found["payload"])
+    if isinstance(record, EventRecord):
+        found["payload"] = masking.value(record.payload)
     return _without_passwords(found)
 
 

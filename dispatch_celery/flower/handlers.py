@@ -194,6 +194,12 @@ class DocumentAnswers(Answers):
 
     document: Document
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Ask for the login as Flower's pages do, or a browser keeps the one it was given for those."""
+        if status_code == 401 and getattr(self.application.options, "basic_auth", None):
+            self.set_header("WWW-Authenticate", 'Basic realm="flower"')
+        super().write_error(status_code, **kwargs)  # type: ignore[misc]  # Flower's
+
     async def get(self, *ids: str) -> None:
         """Send the document, or what is in its way."""
         await self.reply(self.document, self.desk, self.query, *ids)

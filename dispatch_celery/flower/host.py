@@ -48,12 +48,13 @@ def look_at_flower() -> Host:
     base, bar = _read(templates / "base.html"), _read(templates / "navbar.html")
     has_frame = bool(bar) and all(f"{{% block {name} %}}" in base for name in _BLOCKS)
     has_menu = settings is not None and "</ul>" in bar
+    application = _class("flower.app", "Flower", ("add_handlers",))
+    added = "were added in another way" if application is not None else "could not be added"
     found = {
         "who is logged in cannot be told (flower.views.BaseHandler), so these pages are closed": handler is not None,
         "the rules of its API cannot be told (flower.api.BaseApiHandler), so nothing can be done from these pages":
             api_handler is not None,
-        "its list of paths has moved (flower.urls.handlers), so these pages were added in another way":
-            isinstance(rules, list),
+        f"its list of paths has moved (flower.urls.handlers), so these pages {added}": isinstance(rules, list),
         "its bar of menus has moved (navbar.html), so only these pages themselves have a menu": has_menu,
         "its frame has moved (base.html), so these pages have a plain one": has_frame,
     }  # fmt: skip
@@ -61,7 +62,7 @@ def look_at_flower() -> Host:
         handler=handler,
         api_handler=api_handler,
         rules=rules if isinstance(rules, list) else None,
-        application=_class("flower.app", "Flower", ("add_handlers",)),
+        application=application,
         settings=settings,
         templates=templates,
         has_frame=has_frame,

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import SecretStr
 
-from dispatch_celery.cli.plain import plain, printable
+from dispatch_celery.cli.plain import printable
 from dispatch_celery.jobs.summary import hidden_fields, is_secret
 
 __all__ = ["EVERYTHING", "NAMES", "Hints", "Masking", "block", "line", "words"]
@@ -31,6 +32,7 @@ NAMES: Final = (
 _DEEPEST: Final = 40
 _LONGEST: Final = 20_000
 _LONGEST_LINE: Final = 300
+_LISTS: Final = (list, tuple, set, frozenset, Sequence)
 _IN_URL: Final = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
 
 
@@ -65,8 +67,8 @@ class Masking:
         return MASK if result is not None and is_secret(hint) else self._value(result, hint, 0)
 
     def value(self, value: Any) -> Any:
-        """Return any other value with what is secret masked."""
-        return self._value(plain(value), None, 0)
+        """Return any other JSON value with what is secret masked."""
+        return self._value(value, None, 0)
 
     def _entry(self, key: str, value: Any, hint: Any, depth: int) -> Any:
         folded = _folded(key)
@@ -81,8 +83,9 @@ class Masking:
             return words(value)
         if isinstance(value, Mapping):
             hidden, hints = _fields(hint)
+            inner = _item(hint)
             return {
-                str(key): MASK if key in hidden else self._entry(str(key), part, hints.get(str(key)), depth)
+                str(key): MASK if key in hidden else self._entry(str(key), part, hints.get(str(key), inner), depth)
                 for key, part in value.items()
             }
         if isinstance(value, list | tuple):
@@ -133,13 +136,14 @@ def _alternatives(hint: Any) -> Sequence[Any]:
     if get_origin(hint) is Annotated:
         return _alternatives(get_args(hint)[0])
     args = get_args(hint)
-    is_union = bool(args) and get_origin(hint) not in (list, tuple, set, frozenset, dict)
+    is_union = bool(args) and get_origin(hint) in (Union, UnionType)
     return [one for arg in args for one in _alternatives(arg)] if is_union else [hint]
 
 
 def _item(hint: Any) -> Any:
-    """Return the annotation of what a list holds."""
+    """Return the annotation of what a list or a mapping holds."""
     for part in _alternatives(hint):
-        if get_origin(part) in (list, tuple, set, frozenset) and get_args(part):
-            return get_args(part)[0]
+        origin, args = get_origin(part), get_args(part)
+        if args and (origin in _LISTS or (isinstance(origin, type) and issubclass(origin, Mapping))):
+            return args[0] if origin in _LISTS else args[-1]
     return None

@@ -24,8 +24,8 @@ __all__ = ["Page", "Pager", "Shelf", "instant"]
 T = TypeVar("T")
 
 _CHUNK: Final = 200
-_BUDGET: Final = 5_000
-"""Members one page may look at: some tens of milliseconds."""
+_BUDGET: Final = 2_000
+"""Members one page may look at, each a whole record: 200 ms on two busy cores, measured over 100,000 jobs."""
 
 
 @dataclass(frozen=True, slots=True)

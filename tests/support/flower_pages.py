@@ -45,12 +45,14 @@ class Answer:
 class FlowerPages:
     """One Flower, with what it was started with."""
 
-    def __init__(self, shop: Fleet, *arguments: str, app: str = "tests.support.shown", **environment: str) -> None:
+    def __init__(self, shop: Fleet, *arguments: str, moved: str | None = None, **environment: str) -> None:
         self.log = shop.folder / f"flower-{len(list(shop.folder.glob('flower-*')))}.log"
         self.user = USER if f"--basic-auth={USER}" in arguments else ""
         prefix = next((word.partition("=")[2] for word in arguments if word.startswith("--url-prefix=")), "")
         self.root = f"/{prefix}" if prefix else ""
-        command = [sys.executable, "-m", "celery", "-A", app, "flower", "--port=0", "--address=127.0.0.1"]
+        program = ["-m", "celery"] if moved is None else ["-m", "tests.support.moved_flower", moved]
+        command = [sys.executable, *program, "-A", "tests.support.shown"]
+        command += ["flower", "--port=0", "--address=127.0.0.1"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *arguments],
@@ -115,9 +117,9 @@ class FlowerPages:
 
 
 @contextmanager
-def flower_pages(shop: Fleet, *arguments: str, **environment: str) -> Iterator[FlowerPages]:
-    """Run a Flower, by default one with a login."""
-    running = FlowerPages(shop, *(arguments or (f"--basic-auth={USER}",)), **environment)
+def flower_pages(shop: Fleet, *arguments: str, moved: str | None = None, **environment: str) -> Iterator[FlowerPages]:
+    """Run a Flower, by default one with a login; of one whose internals have ``moved``, these."""
+    running = FlowerPages(shop, *(arguments or (f"--basic-auth={USER}",)), moved=moved, **environment)
     try:
         yield running
     finally:

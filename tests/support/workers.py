@@ -30,12 +30,19 @@ QUICK = {
 class Worker:
     """One worker: its main process, in a session of its own, and its log."""
 
-    def __init__(self, name: str, arguments: list[str], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        environment: dict[str, str],
+        folder: Path,
+        app: str = "tests.support.shop",
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         # Node names are exclusive on RabbitMQ, also between tests that run side by side.
         node = f"{name}@{environment['DISPATCH_NAMESPACE']}"
-        command = [sys.executable, "-m", "celery", "-A", "tests.support.shop", "worker", "-n", node, "-l", "INFO"]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", node, "-l", "INFO"]
         command += ["--without-mingle", "--without-gossip", *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -117,9 +124,16 @@ class Fleet:
                 else:
                     os.environ[name] = value
 
-    def start(self, name: str = "w1", *arguments: str, wait: bool = True, **environment: str) -> Worker:
+    def start(
+        self,
+        name: str = "w1",
+        *arguments: str,
+        wait: bool = True,
+        app: str = "tests.support.shop",
+        **environment: str,
+    ) -> Worker:
         """Start a worker; by default prefork with two processes."""
-        worker = Worker(name, list(arguments) or ["-c", "2"], {**self.environment, **environment}, self.folder)
+        worker = Worker(name, list(arguments) or ["-c", "2"], {**self.environment, **environment}, self.folder, app)
         self._workers.append(worker)
         return worker.wait_ready() if wait else worker
 
