@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from celery import Celery
@@ -28,6 +28,7 @@ from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.service import JobService
 from dispatch_celery.middleware.base import Middleware
 from dispatch_celery.parts import Parts
+from dispatch_celery.queues.model import Limit, checked_limits
 from dispatch_celery.queues.service import QueueService
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call as StoreCall
@@ -53,8 +54,10 @@ T = TypeVar("T")
 class Dispatch(Declaring):
     """Durable jobs for one Celery app."""
 
-    def __init__(self, app: Celery | None = None) -> None:
+    def __init__(self, app: Celery | None = None, *, queues: Mapping[str, Limit] | None = None) -> None:
+        """Join an app, now or by ``init_app``. ``queues``: limits, set when a worker starts after they have changed."""
         super().__init__(Parts())
+        self._parts.declared_limits = checked_limits(queues or {})
         if app is not None:
             self.init_app(app)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ from dispatch_celery.jobs.waiting import Results
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.middleware.base import MiddlewareStack
 from dispatch_celery.middleware.store import MiddlewareStore
+from dispatch_celery.queues.model import Limit
 from dispatch_celery.queues.service import QueueService
 from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.store.client import RedisStore
@@ -79,6 +80,7 @@ class Parts:
         self.observer = ExtensionRegistry(awaiting=self.handlers.on_loop, is_shutdown=is_shutdown)
         self.time = ServerTime()
         self.cron_declarations = CronDeclarations()
+        self.declared_limits: Mapping[str, Limit] = {}
         self.timing = Timing(READERS)
         self.declarations = Declarations(
             self.registry,
@@ -315,6 +317,7 @@ class Parts:
             events=self.events,
             make_registrar=self.make_registrar,
             make_firing=self.make_firing,
+            declare_limits=lambda: self.queues.declare(self.declared_limits),
         )
 
     @cached_property

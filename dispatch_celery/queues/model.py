@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError
 
-__all__ = ["Limit", "PerKey", "Place", "Queue", "Rate", "limit_name"]
+__all__ = ["Limit", "PerKey", "Place", "Queue", "Rate", "checked_limits", "limit_name"]
 
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RATE: Final = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<times>\d*)(?P<unit>s|sec|second|m|min|minute|h|hour|d|day)")
@@ -159,6 +159,20 @@ class Place:
     """Whether it has been given the permit, which is on its way."""
     holders: tuple[str, ...] = ()
     """Some of those that have one."""
+
+
+def checked_limits(queues: Mapping[str, Limit]) -> dict[str, Limit]:
+    """Return limits by name, as an app declares them for its queues.
+
+    Raises:
+        ConfigurationError: a name cannot be a queue's, or its value is no ``Limit``.
+    """
+    found = {}
+    for queue, limit in queues.items():
+        if not isinstance(limit, Limit):
+            raise ConfigurationError(f"queues={{{queue!r}: ...}} takes a Limit, not {limit!r}")
+        found[limit_name(queue, None)] = limit
+    return found
 
 
 def limit_name(queue: str | None, job: str | None) -> str:

@@ -96,6 +96,14 @@ class QueueService:
         rule = Limit(concurrency=concurrency, rate=rate, burst=burst, per_key=per_key)
         return self._set(name, {**self._without_weights(name), **dump(rule), "lifted": ""})
 
+    def declare(self, limits: Mapping[str, Limit]) -> None:
+        """Set limits as an app declares them, by name; one that was declared so before stays as it was changed since."""
+        said = self._store.declared(list(limits))
+        for (name, limit), before in zip(limits.items(), said, strict=True):
+            fields = dump(limit)
+            if before != fields["spoken"]:
+                self._set(name, {**self._without_weights(name), **fields, "lifted": "", "declared": fields["spoken"]})
+
     def unlimit(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Lift a limit, and a pause with it: what waits for it may go. Idempotent."""
         refuse_in_body("dispatch.queues.unlimit()")

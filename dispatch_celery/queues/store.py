@@ -134,6 +134,11 @@ class LimitStore(WorkScripts):
         calls = [Call.command("HGET", self._keys.limit(limit), "by") for limit in limits]
         return [text(reply) for reply in ask_all(self.port, calls)]
 
+    def declared(self, limits: Sequence[str]) -> list[str]:
+        """Return how limits were last declared by an app; empty where none did."""
+        calls = [Call.command("HGET", self._keys.limit(limit), "declared") for limit in limits]
+        return [text(reply) for reply in ask_all(self.port, calls)] if calls else []
+
     def read(self, limits: Sequence[str]) -> list[Queue | None]:
         """Return how limits stand; None where there is none."""
         keys = self._keys

@@ -58,8 +58,8 @@ class WorkerHost(Protocol):
         """Let extensions hear the last words of a pool process."""
         ...
 
-    def declare_crons(self) -> None:
-        """Register the cron entries that the app declares."""
+    def declare(self) -> None:
+        """Register the cron entries and limits that the app declares."""
         ...
 
     def leave_worker(self) -> None:
@@ -102,7 +102,7 @@ class LifelineStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery shi
         host = self.host
         self.lifeline = lifeline = host.enter_worker(self.page, worker, children=self.children)
         _when_server_answers(host.check)
-        _when_server_answers(host.declare_crons)
+        _when_server_answers(host.declare)
         _when_server_answers(lifeline.register)
         signals.worker_shutting_down.connect(self._drain, weak=False, dispatch_uid=f"dispatch-drain-{id(self)}")
         self.threads = [_thread(lifeline.run, "dispatch-lifeline"), _thread(lifeline.keeper_run, "dispatch-keeper")]

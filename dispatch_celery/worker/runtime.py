@@ -99,6 +99,7 @@ class Runtime:
         events: EventService,
         make_registrar: Callable[[RedisStore], Registrar],
         make_firing: Callable[[RedisStore, Observer], Firing],
+        declare_limits: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -119,6 +120,7 @@ class Runtime:
         self._events = events
         self._make_registrar = make_registrar
         self._make_firing = make_firing
+        self._declare_limits = declare_limits
         self._firing: Firing | None = None
         self._jobs = JobStore(task_store, keys, settings, time)
         self._tracing: Tracing | None = None
@@ -294,8 +296,8 @@ class Runtime:
             logger.warning("unsafe: %s", finding)
         refuse_unsafe(findings)
 
-    def declare_crons(self) -> None:
-        """Register the cron entries that this app declares.
+    def declare(self) -> None:
+        """Register the cron entries and limits that this app declares.
 
         Raises:
             StoreUnavailable: the server does not answer.
@@ -303,6 +305,7 @@ class Runtime:
         written = self._make_registrar(self._task_store).declare()
         if written:
             logger.info("registered %d cron entries", written)
+        self._declare_limits()
 
     @property
     def shutdown_grace(self) -> int:

@@ -94,6 +94,14 @@ def test_the_guide_to_cron_runs(tmp_path: Path, environment: dict[str, str]) -> 
     run(tmp_path, environment, "-m", "celery", "-A", "clockwork", "dispatch", "dev", "--", sys.executable, "caller.py")
 
 
+def test_the_guide_to_limits_runs(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Its app and its caller, beside an embedded server and a worker."""
+    for name, text in files_of("docs/limits.md", "redis://localhost:6379/0").items():
+        (tmp_path / name).write_text(text)
+
+    run(tmp_path, environment, "-m", "celery", "-A", "post", "dispatch", "dev", "--", sys.executable, "caller.py")
+
+
 def test_the_guide_to_testing_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     """Its app, its fixtures and its tests, under pytest alone: nothing listens at the app's broker."""
     for name, text in files_of("docs/testing.md", "redis://127.0.0.1:1/0").items():
