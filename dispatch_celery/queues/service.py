@@ -97,7 +97,7 @@ class QueueService:
         return self._set(name, {**self._without_weights(name), **dump(rule), "lifted": ""})
 
     def declare(self, limits: Mapping[str, Limit]) -> None:
-        """Set limits as an app declares them, by name; one that was declared so before stays as it was changed since."""
+        """Set limits as an app declares them, by name; what was declared so before stays as it was changed since."""
         said = self._store.declared(list(limits))
         for (name, limit), before in zip(limits.items(), said, strict=True):
             fields = dump(limit)

@@ -36,7 +36,7 @@ key, after ``{<namespace>:0}:``         type       holds
 ``held:<incarnation>``                  hash       job id to ``<pid> <token>``: what a worker holds
 ``leader``                              hash       the leader's incarnation, term and lease
 ``topic:<digest>``                      zset       the events of a topic, by place; their records are ``evt:<id>``
-``waiters:<digest>``                    hash       ``<run> <identity> <generation>`` that waits there: names the run
+``limits``                              hash       limits in force, ``queue:`` or ``job:<name>``: ``on`` or ``paused``
 ``events``                              zset       every event that can be found, by time
 ``fanout``                              zset       ``<topic> <event>`` whose waiters are to be told, by when
 ``limits``                              hash       limits in force, ``queue:`` or ``job:<name>``: ``on`` or ``paused``

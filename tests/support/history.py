@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.eventually import eventually
 from tests.support.invariants import Dump, check_journal, check_quiet, check_state, dump
 from tests.support.join_invariants import check_joins
+from tests.support.limit_invariants import check_limits
 from tests.support.run_invariants import check_run_history, check_runs, check_runs_quiet
 from tests.support.workers import Fleet
 
@@ -29,6 +30,7 @@ def check_history(
         eventually(rest, within=within, every=0.1, what="everything has come to rest")
     found = dump(dispatch._parts.store, tag)
     problems = check_state(found, max_attempts=5, max_crashes=max_crashes) + check_runs(found) + check_joins(found)
+    problems += check_limits(found)
     if one_history:
         problems += check_journal(found) + check_run_history(found)
     assert not problems, "\n".join(problems)
