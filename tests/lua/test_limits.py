@@ -267,6 +267,27 @@ def test_a_key_at_its_own_limit_lets_others_pass(world: World) -> None:
     assert world.settle()[-1] == ids[1]
 
 
+def test_a_key_at_its_own_limit_uses_up_no_token(world: World) -> None:
+    """What it may not have is there for the others."""
+    world.limit(rate="1/s", burst=2, per_key=PerKey(by="scope", concurrency=1))
+    ids = _ask(world, *"aa", "b")
+
+    assert set(_granted(world)) == {ids[0], ids[2]}
+
+
+def test_waiting_writes_nothing(world: World) -> None:
+    """A thousand rounds of the leader change nothing about those that wait: there is no loop of rewriting."""
+    world.limit(concurrency=1)
+    _ask(world, "", "", "")
+    _granted(world)
+    before = world.dump()
+
+    for _ in range(3):
+        assert _granted(world) == []
+
+    assert world.dump() == before
+
+
 def test_a_limit_that_is_raised_lets_keys_on(world: World) -> None:
     """Without waiting for a permit to come back."""
     world.limit(per_key=PerKey(by="scope", concurrency=1))
