@@ -26,6 +26,7 @@ from harness.book import Book
 from harness.contenders import CONTENDERS, EVERYBODY, FLOWS, OURS, WORKFLOWS, Contender, prepare
 from harness.faults import recovery, takeover, timers
 from harness.flows import FLOW_STEPS, FlowSizes
+from harness.letters import letters
 from harness.measures import STEPS, Sizes, rest
 from harness.postgres import Postgres
 from harness.profiling import profile
@@ -34,8 +35,8 @@ from harness.sleepers import sleepers
 from dispatch_celery.store.embedded import EmbeddedServer
 
 HERE = Path(__file__).parent
-SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery", "workflows")
-QUICK = Sizes(one=300, backlog=1_500, naps=100, probes=40, idle=10.0, timers=1_000, spread=3.0)
+SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery", "workflows", "letters")
+QUICK = Sizes(one=300, backlog=1_500, naps=100, probes=40, idle=10.0, timers=1_000, spread=3.0, letters=2_000)
 FEW = FlowSizes(
     runs=3, probes=15, backlog=500, members=100, events=8, recorded=200, replays=2, sleepers=300, night=36.0, idle=5.0
 )
@@ -142,7 +143,9 @@ def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: 
 
 
 def measure_rests(bench: Bench, contenders: Sequence[Contender], book: Book, options: argparse.Namespace) -> None:
-    """Measure what takes its time, and is done once: sleeping runs, and killed workers."""
+    """Measure what takes its time, and is done once: dead letters, sleeping runs, and killed workers."""
+    if "letters" in options.only:
+        attempt(book, "dead letters", partial(letters, bench, book, chosen(options).letters))
     for contender in [one for one in contenders if "sleepers" in one.flows]:
         book.round = 0
         attempt(book, f"sleepers of {contender.key}", partial(sleepers, bench, contender, book, flow_sizes(options)))
@@ -178,8 +181,8 @@ def amounts(options: argparse.Namespace) -> str:
     return (
         f"{options.rounds} rounds; {sizes.one:,} jobs enqueued one by one, {sizes.backlog:,} in a backlog of no-ops, "
         f"{sizes.naps:,} of 5 ms; {sizes.probes} probes of latency; {sizes.idle:g} s of idleness; {sizes.timers:,} "
-        f"timers over {sizes.spread:g} s and in one instant; {options.recovery} kills of each kind, half without hint"
-        + (of_flows if "workflows" in options.only else "")
+        f"timers over {sizes.spread:g} s and in one instant; {options.recovery} kills of each kind, half without "
+        f"hint; {sizes.letters:,} dead letters" + (of_flows if "workflows" in options.only else "")
     )
 
 

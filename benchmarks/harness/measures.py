@@ -28,6 +28,7 @@ class Sizes:
     idle: float = 20.0
     timers: int = 10_000
     spread: float = 10.0
+    letters: int = 100_000
 
 
 class Drain(NamedTuple):

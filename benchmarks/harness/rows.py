@@ -106,6 +106,16 @@ SECTIONS = (
             Row("timers_instant", "Timers due in one instant: all done after, s", "{:.2f}", compared=False),
         ),
     ),
+    (
+        "Dead letters (ours)",
+        (
+            Row("letters_first", "First page of fifty, ms", "{:.1f}", compared=False),
+            Row("letters_name", "The same by name, ms", "{:.1f}", compared=False),
+            Row("letters_cause", "The same by fingerprint, ms", "{:.1f}", compared=False),
+            Row("letters_sifted", "The same by queue, which no index serves, ms", "{:.1f}", compared=False),
+            Row("letters_groups", "First page of fifty groups, ms", "{:.1f}", compared=False),
+        ),
+    ),
     ("Workflows", WORKFLOW_ROWS),
 )
 

@@ -60,7 +60,7 @@ class DeadLetterListing:
         key = self._keys.letters
         sources = self._sources(chosen)
         if not chosen.given:
-            return self._sizes()[0]
+            return self._store.sizes()[0]
         if chosen.given <= _FILED and all(isinstance(one, Shelf) for one in sources):
             shelves = [one for one in sources if isinstance(one, Shelf)]
             calls = [Call.command("ZLEXCOUNT", key, f"[{one.prefix} ", f"({one.prefix}!") for one in shelves]
@@ -77,7 +77,7 @@ class DeadLetterListing:
         page = self._pager.page(
             [self._keys.groups], lambda ids: self._counted(ids, chosen), keep=lambda _: True, limit=limit, cursor=cursor
         )
-        total, filed = self._sizes()
+        total, filed = self._store.sizes()
         if cursor is None and total > filed and chosen.name is None:
             return Page((*page.records, DeadLetterGroup(fingerprint="", count=total - filed)), page.next_cursor)
         return page
@@ -110,17 +110,10 @@ class DeadLetterListing:
             names = [name for name in tally.names if chosen.name in (None, name)]
             return [Shelf(key, f"f {chosen.fingerprint} {name}") for name in names]
         if chosen.name is not None and chosen.fingerprint is None:
-            total, filed = self._sizes()
+            total, filed = self._store.sizes()
             if total == filed:
                 return [Shelf(key, f"n {chosen.name}")]
         return [self._keys.dead]
-
-    def _sizes(self) -> tuple[int, int]:
-        """Return how many dead letters there are, and how many of them are filed: older releases file none."""
-        key = self._keys.letters
-        calls = [Call.command("ZCARD", self._keys.dead), Call.command("ZLEXCOUNT", key, "[f ", "(f!")]
-        total, filed = ask_all(self._store.port, calls)
-        return int(total), int(filed)
 
 
 def _of_name(tally: Tally, name: str | None) -> Tally | None:

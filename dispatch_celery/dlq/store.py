@@ -15,14 +15,14 @@ from dispatch_celery.jobs.definition import is_name
 from dispatch_celery.jobs.model import JobState, NewJob
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, ask_all, words
+from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
 from dispatch_celery.work.fingerprint import fingerprint_of
 from dispatch_celery.work.records import encode_spec
 from dispatch_celery.work.scripts import MARK_GRACE
 
-__all__ = ["DeadLetterStore", "Replayed", "Tally", "shown"]
+__all__ = ["DeadLetterStore", "Replayed", "Tally", "Unfiled", "shown"]
 
 NOTES: Final = 20
 """How many notes a dead letter keeps; the oldest go."""
@@ -37,6 +37,16 @@ class Tally:
     last_at: int
     latest: str
     names: Mapping[str, int]
+
+
+class Unfiled:
+    """A dead letter that may not be filed: what it is filed under, and what its fingerprint is made of."""
+
+    __slots__ = ("error", "mark", "member", "name", "reason")
+
+    def __init__(self, member: str, name: bytes, mark: bytes, reason: bytes, error: bytes) -> None:
+        self.member, self.name, self.mark = member, text(name), text(mark)
+        self.reason, self.error = text(reason), error
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +164,11 @@ class DeadLetterStore:
 
     def note(self, member: str, note: str, by: str, words_: str) -> str:
         """Write a note on a dead letter; ``note`` makes it one, however often it is sent. Return the verdict."""
-        keys = self._keys
-        entry = keys.record(member) if member.startswith(JobId.prefix) else keys.raw(member)
         rest = json.dumps({"by": by, "text": words_})[1:]
         told: dict[str, Word] = {"now": self._time.word, "id": member, "note": note, "rest": rest, "most": NOTES}
-        return words(ask(self.port, Call.of("dlq/note", {"entry": entry, "dead": keys.dead}, told)))[0]
+        return words(
+            ask(self.port, Call.of("dlq/note", {"entry": self._entry(member), "dead": self._keys.dead}, told))
+        )[0]
 
     def put_back(self, letter_id: str, asker: str, step: str, *, force: bool = False) -> tuple[str, str]:
         """Ask to put a message back, or say that it is done; return the verdict and the time it tells."""
@@ -184,6 +194,48 @@ class DeadLetterStore:
     def oldest(self, count: int) -> list[str]:
         """Return the members of the index that died first."""
         return words(ask(self.port, Call.command("ZRANGE", self._keys.dead, 0, count - 1)))
+
+    def sizes(self) -> tuple[int, int]:
+        """Return how many dead letters there are, and how many of them are filed: older releases file none."""
+        calls = [Call.command("ZCARD", self._keys.dead), Call.command("ZLEXCOUNT", self._keys.letters, "[f ", "(f!")]
+        total, filed = ask_all(self.port, calls)
+        return int(total), int(filed)
+
+    def unfiled(self, place: int, limit: int) -> tuple[int, list[Unfiled]]:
+        """Return how many dead letters there are from a place on, at most so many, and which of them are not filed."""
+        keys = self._keys
+        flat = words(ask(self.port, Call.command("ZRANGE", keys.dead, place, place + limit - 1, "WITHSCORES")))
+        members = list(zip(flat[::2], flat[1::2], strict=True))
+        asked = [
+            Call.command("HMGET", self._entry(one), "name", "fingerprint", "reason", "error") for one, _ in members
+        ]
+        found = [Unfiled(one, *reply) for (one, _), reply in zip(members, ask_all(self.port, asked), strict=True)]
+        filed = ask_all(
+            self.port,
+            [
+                Call.command("ZSCORE", keys.letters, f"f {one.mark} {one.name} {float(died):013.0f} {one.member}")
+                for one, (_, died) in zip(found, members, strict=True)
+            ],
+        )
+        return len(members), [one for one, there in zip(found, filed, strict=True) if there is None]
+
+    def entries(self, after: str, limit: int) -> list[str]:
+        """Return some of what is filed by fingerprint, from behind an entry on."""
+        call = Call.command("ZRANGEBYLEX", self._keys.letters, f"({after}", "(f!", "LIMIT", 0, limit)
+        return words(ask(self.port, call))
+
+    def refile(self, member: str, *, name: str, fingerprint: str, filed_at: str = "") -> bool:
+        """File a dead letter, or take an entry (``filed_at``) out that is of none; return whether it was changed."""
+        keys = self._keys
+        call = Call.of(
+            "dlq/refile",
+            {"entry": self._entry(member), "dead": keys.dead, "letters": keys.letters, "groups": keys.groups},
+            {"id": member, "name": name, "fingerprint": fingerprint, "filed_at": filed_at},
+        )
+        return words(ask(self.port, call))[0] == "DONE"
+
+    def _entry(self, member: str) -> str:
+        return self._keys.record(member) if member.startswith(JobId.prefix) else self._keys.raw(member)
 
     def tallies(self, fingerprints: Sequence[str], *, most: int = 100) -> list[Tally]:
         """Return what is counted of each fingerprint, with at most so many of its names."""

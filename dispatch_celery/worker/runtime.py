@@ -21,6 +21,7 @@ from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.config import Settings
 from dispatch_celery.cron.firing import Firing
 from dispatch_celery.cron.registrar import Registrar
+from dispatch_celery.dlq.filing import DeadLetterFiles
 from dispatch_celery.dlq.model import DeadLetterOrigin
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.service import DeadLetterService
@@ -262,7 +263,7 @@ class Runtime:
                     publisher=publisher,
                     term=term,
                 ),
-                self._dead_letter_watch(store, term),
+                *self._dead_letter_duties(store, term),
             ]
 
         return Keeper(
@@ -272,10 +273,14 @@ class Runtime:
             on_change=lambda leader: self._aside("leader_changed", None, leader=leader),
         )
 
-    def _dead_letter_watch(self, store: RedisStore, term: Callable[[], str]) -> DeadLetterWatch:
+    def _dead_letter_duties(self, store: RedisStore, term: Callable[[], str]) -> list[Service]:
         parts = (store, self._keys, self._settings, self._time)
         purges = Purges(JobRecords(store, self._keys), JobStore(*parts))
-        return DeadLetterWatch(DeadLetterStore(*parts), purges, self._settings, term, self._observer)
+        letters = DeadLetterStore(*parts)
+        return [
+            DeadLetterWatch(letters, purges, self._settings, term, self._observer),
+            DeadLetterFiles(letters),
+        ]
 
     def _names(self) -> Mapping[str, str]:
         mine = [definition for definition in self._registry if not definition.is_remote]

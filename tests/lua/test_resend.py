@@ -131,6 +131,12 @@ def _groups(world: World) -> Act:
     return lambda: world.letters.tallies(marks)[0].count
 
 
+def _refile(world: World) -> Act:
+    ref = world.at("failed")
+    world.ask("DEL", world.keys.letters, world.keys.groups)
+    return lambda: world.letters.refile(ref.id, name="mail", fingerprint="f")
+
+
 def _note(world: World) -> Act:
     ref = world.at("failed")
     return lambda: world.letters.note(ref.id, "random", "ada", "words")
@@ -309,6 +315,7 @@ CASES: list[Case[World]] = [
     Case("dlq/unbury", _unbury, True, False),
     Case("dlq/replay", _replay, "CREATED", "EXISTING"),
     Case("dlq/groups", _groups, 1, 1),
+    Case("dlq/refile", _refile, True, True),
     Case("dlq/note", _note, "DONE", "REPEATED"),
     Case("dlq/putback", _put_back, "YOURS", "YOURS"),
     Case("dlq/alert", _alert, ("TOLD", 1), ("TOLD", 1)),
