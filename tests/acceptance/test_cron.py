@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -90,6 +92,25 @@ def test_another_worker_takes_over_when_the_leader_is_killed(fleet: CronFleet) -
     entry = fleet.dispatch.crons.get("seconds")
     fires = sorted(fire.slot for fire in entry.fires if fire.slot)
     assert [later - earlier for earlier, later in pairwise(fires)] == [timedelta(seconds=1)] * (len(fires) - 1)
+
+
+def test_a_leader_that_was_stopped_and_goes_on_doubles_nothing(fleet: CronFleet) -> None:
+    """It stands still for longer than its lease, another fires meanwhile, and both believe they lead for a moment."""
+    stopped = fleet.worker("w1")
+    fired(fleet, "seconds", 2)
+    fleet.worker("w2")
+    os.killpg(stopped.process.pid, signal.SIGSTOP)
+    last = fleet.dispatch.crons.get("seconds").last_slot or 0
+    eventually(
+        lambda: (fleet.dispatch.crons.get("seconds").last_slot or 0) > last + 9_000, within=30, what="slots go on"
+    )
+    os.killpg(stopped.process.pid, signal.SIGCONT)
+    again = fleet.dispatch.crons.get("seconds").last_slot or 0
+    eventually(lambda: (fleet.dispatch.crons.get("seconds").last_slot or 0) > again + 3_000, within=30, what="and on")
+
+    jobs = fleet.dispatch.jobs.list(name="cron.note", limit=1_000)
+    slots = sorted(JobId.parse(job.id).time_ms for job in jobs)
+    assert [later - earlier for earlier, later in pairwise(slots)] == [1_000] * (len(slots) - 1)
 
 
 def test_two_beats_send_each_run_once_and_one_takes_over_from_the_other(fleet: CronFleet) -> None:

@@ -154,6 +154,17 @@ def test_a_job_that_was_sent_and_not_noted_is_one_job(world: CronWorld) -> None:
     assert [job.id for job in world.dispatch.jobs.list()].count(ids[-1]) == 1
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_id_of_a_run_is_the_same_in_every_beat(world: CronWorld, name: str) -> None:
+    """It is made of the entry's name and its last run."""
+    first, second = DispatchScheduler(world.app), DispatchScheduler(world.app)
+    ids = {beat._id_of(beat.schedule[name], last) for beat in (first, second) for last in (1_000, 2_000)}
+    first.close()
+    second.close()
+
+    assert len(ids) == 2
+
+
 def test_one_of_two_beats_sends(world: CronWorld) -> None:
     """The other waits, and goes on where the first has ended when its lead has run out."""
     first, second = DispatchScheduler(world.app), DispatchScheduler(world.app)

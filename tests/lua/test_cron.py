@@ -237,6 +237,16 @@ def test_missed_slots_are_passed_over(world: World) -> None:
     assert "state:pending" not in world.dump().ordered
 
 
+def test_a_slot_that_another_leader_has_passed_over_is_not_fired(world: World) -> None:
+    """Nothing was created, and the entry was not edited: the slot alone tells."""
+    entry = registered(world)
+    world.passes(600_000)
+
+    assert fire(world, entry, fired=None)[0] == "PASSED"
+    assert fire(world, entry)[0] == "STALE"
+    assert "state:pending" not in world.dump().ordered
+
+
 def test_the_last_slot_ends_an_entry(world: World) -> None:
     """It is due no more, and stays to be seen."""
     entry = registered(world)
