@@ -11,7 +11,7 @@ from dispatch_celery.dlq.model import DeadLetter
 from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.workflows.model import Run
 
-__all__ = ["Button", "of_call", "of_job", "of_letter", "of_run"]
+__all__ = ["Button", "of_call", "of_cron", "of_job", "of_letter", "of_queue", "of_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class Button:
     """Where it is asked for, below the API."""
     ask: str = ""
     """What the person is asked first; empty where nothing is lost by it."""
+    yes: str = ""
+    """What the person says to that; by default the label."""
     look: str = "plain"
     body: Mapping[str, Any] = field(default_factory=dict)
     wants_reason: bool = False
@@ -43,6 +45,7 @@ _JOB: Final[Mapping[str, Mapping[str, Any]]] = {
         "label": "Cancel",
         "look": "danger",
         "ask": "Cancel this job? It cannot be taken up again.",
+        "yes": "Cancel the job",
         "wants_reason": True,
     },
     "retry": {
@@ -52,6 +55,10 @@ _JOB: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "run-now": {"label": "Run now", "look": "primary"},
     "replay": {"label": "Replay as a new job", "ask": "Run this dead letter again as a new job?"},
+    "put-back": {
+        "label": "Put back",
+        "ask": "Put this message back into its queue, as it came? The dead letter stays until it is purged.",
+    },
     "purge": {
         "label": "Purge",
         "look": "danger",
@@ -63,6 +70,7 @@ _RUN: Final[Mapping[str, Mapping[str, Any]]] = {
         "label": "Cancel",
         "look": "danger",
         "ask": "Cancel this run? What it has done is undone first, where it can be.",
+        "yes": "Cancel the run",
         "wants_reason": True,
         "option": "discard_undo",
         "option_words": "Leave its effects as they are: undo nothing (only while no worker holds it)",
@@ -124,6 +132,7 @@ def of_run(run: Run, verbs: Sequence[str], *, must_discard: bool) -> list[Button
         if verb == "cancel" and must_discard:
             more |= {
                 "label": "Give up undoing",
+                "yes": "Give up undoing",
                 "ask": "End this run as it is? Effects that are not undone stay as they are.",
                 "option": "",
             }
@@ -155,6 +164,28 @@ def of_call(run: Run, identity: str, *, can_rewind: bool, can_skip: bool) -> lis
         option_words="Leave effects that are not undone as they are",
     )
     return [rewind, fork] if can_rewind else [fork]
+
+
+def of_cron(cron: Any) -> list[Button]:
+    """Return the buttons of a cron entry: an edit is of the revision that the page has shown."""
+    body, place = {"expected": {"revision": cron.revision}}, ("crons", str(cron.id))
+    run_now = Button(label="Run now", path=(*place, "trigger"), ask=f"Run {cron.name} now, beside its schedule?")
+    if cron.orphaned_at is not None:
+        ask = f"Delete {cron.name}, which no code declares any more? Its history goes with it."
+        return [Button(label="Delete", path=(*place, "delete"), body=body, ask=ask, look="danger")]
+    if not cron.is_enabled:
+        return [run_now, Button(label="Enable", path=(*place, "enable"), body=body, look="primary")]
+    ask = f"Disable {cron.name}? It fires no more until somebody enables it."
+    return [run_now, Button(label="Disable", path=(*place, "disable"), body=body, ask=ask)]
+
+
+def of_queue(queue: Any) -> list[Button]:
+    """Return the buttons of a queue."""
+    place = ("queues", str(queue.name))
+    if getattr(queue, "paused", getattr(queue, "is_paused", False)):
+        return [Button(label="Resume", path=(*place, "resume"), look="primary")]
+    ask = f"Pause the queue {queue.name}? What is ready in it waits until somebody resumes it."
+    return [Button(label="Pause", path=(*place, "pause"), ask=ask)]
 
 
 def _expected(run: Run) -> dict[str, Any]:

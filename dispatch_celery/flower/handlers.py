@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from dispatch_celery.errors import (
     PayloadError,
     StateConflict,
     StoreUnavailable,
+    UnknownJob,
 )
 from dispatch_celery.flower.bulk import BULK
 from dispatch_celery.flower.desk import Desk, desk_of, dispatch_of
@@ -34,7 +36,7 @@ from dispatch_celery.flower.overlay import TEMPLATES, Overlay
 from dispatch_celery.flower.pages.book import menu_of
 from dispatch_celery.flower.pages.model import Page, Query
 from dispatch_celery.flower.telling import Telling
-from dispatch_celery.flower.verbs import VERBS, Asked, Done
+from dispatch_celery.flower.verbs import VERBS, Asked, Done, serves
 
 __all__ = ["STATIC", "ActionAnswers", "Answers", "ClosedAnswers", "DocumentAnswers", "Files", "PageAnswers", "Shop"]
 
@@ -47,6 +49,7 @@ _STATUS: Final = (
     (NotFoundError, 404),
     (InvalidId, 404),
     (StateConflict, 409),
+    (UnknownJob, 409),
     (ConfigurationError, 400),
     (PayloadError, 400),
 )
@@ -133,7 +136,8 @@ class PageAnswers(Answers):
     async def get(self, *ids: str) -> None:
         """Show the page, or what is in its way."""
         try:
-            if dispatch_of(self.application.capp) is None or not self.page.is_served(self.desk.dispatch):
+            dispatch = dispatch_of(self.application.capp)
+            if dispatch is None or not self.page.is_served(dispatch):
                 raise HTTPError(404)
             view = await self.shop.offload.run(self.page.read, self.desk, self.query, *ids)
             await self.show(self.page.template, view=view)
@@ -165,12 +169,23 @@ class PageAnswers(Answers):
             "page": self.page,
             "say": Telling,
             "go": self.links,
-            "menu": menu_of(self.desk.dispatch),
+            "menu": menu_of(dispatch_of(self.application.capp)),
             "closed": closed,
+            "who": self._who(),
             "moved": self.shop.moved,
             "files": files_of(self.links),
             "url_prefix": self.application.options.url_prefix,
         }
+
+    def _who(self) -> str:
+        """Return who is logged in, as far as Flower tells."""
+        sent = self.request.headers.get("Authorization", "")
+        if isinstance(self.current_user, str):
+            return self.current_user[:100]
+        try:
+            return b64decode(sent.removeprefix("Basic ")).decode().partition(":")[0][:100] if sent else ""
+        except ValueError:
+            return ""
 
     def _tornado(self) -> dict[str, Any]:
         found: dict[str, Any] = self.get_template_namespace()  # type: ignore[attr-defined]  # Tornado's
@@ -236,7 +251,7 @@ class ActionAnswers(DocumentAnswers):
             raise HTTPError(403, "Read only mode is enabled")
         if verb:
             found = VERBS.get((self.kind, verb))
-            if found is None:
+            if found is None or not serves(self.desk.dispatch, self.kind, verb):
                 raise HTTPError(404, f"{self.kind} have no {verb}")
             await self.reply(_did, found, self.desk, first, self._asked())
         elif first in BULK:

@@ -20,6 +20,7 @@ from dispatch_celery.flower.handlers import (
 )
 from dispatch_celery.flower.host import Host, look_at_flower
 from dispatch_celery.flower.links import API, PAGES, Links
+from dispatch_celery.flower.metrics import show_metrics
 from dispatch_celery.flower.overlay import Overlay
 from dispatch_celery.flower.pages.book import ALL_PAGES
 
@@ -45,6 +46,7 @@ def install() -> tuple[str, ...]:
         host.rules[:0] = rules
     elif host.application is not None:
         _add_when_built(host.application, rules)
+    show_metrics()
     if host.settings is not None and host.has_menu:
         host.settings["template_loader"] = shop.loader
     for words in host.moved:
@@ -74,7 +76,7 @@ def _rules(host: Host, shop: Shop) -> list[Any]:
         rules.insert(0, many)
         rules += [
             url(rf"{API}/{kind}/{_ID}/([a-z-]+)", acts, {"shop": shop, "kind": kind})
-            for kind in ("jobs", "runs", "dead-letters")
+            for kind in ("jobs", "runs", "dead-letters", "crons", "queues")
         ]
     marked = url(rf"{PAGES}/", shown, {"shop": shop, "page": ALL_PAGES[0]}, name=_MARK)
     return [marked, *rules]

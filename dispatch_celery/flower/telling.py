@@ -16,8 +16,10 @@ from dispatch_celery.work.model import Failure
 __all__ = ["Telling"]
 
 _LOOKS: Final = {
-    **dict.fromkeys(("completed", "active", "done", "undone"), "good"),
-    **dict.fromkeys(("failed", "parked", "lost", "error", "timeout", "stuck", "crashed", "worker lost"), "bad"),
+    **dict.fromkeys(("completed", "active", "done", "undone", "enabled", "fired", "triggered"), "good"),
+    **dict.fromkeys(
+        ("failed", "parked", "lost", "error", "timeout", "stuck", "crashed", "worker lost", "orphaned"), "bad"
+    ),
     **dict.fromkeys(("running", "under way"), "busy"),
     **dict.fromkeys(("retrying", "waiting", "compensating", "draining", "sleeping", "awaiting", "snoozed"), "slow"),
 }

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from dispatch_celery.app import Dispatch
 from dispatch_celery.dlq.model import DeadLetter
 from dispatch_celery.errors import ConfigurationError, StateConflict
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.workflows.model import RunState
 
-__all__ = ["VERBS", "Asked", "Done", "Verb"]
+__all__ = ["VERBS", "Asked", "Done", "Verb", "serves"]
 
 _LONGEST: Final = 500
 
@@ -86,6 +87,13 @@ def _still(some_id: str, is_now: Mapping[str, Any], asked: Asked) -> None:
             raise StateConflict(
                 f"{some_id} {what} by now, and {was} {then or 'none'} on your page: nothing was done. Look again."
             )
+
+
+def serves(dispatch: Dispatch, kind: str, verb: str) -> bool:
+    """Return whether this release of the app's services has a verb."""
+    service = kind.replace("dead-letters", "dlq")
+    found = getattr(dispatch, service) if hasattr(type(dispatch), service) else None
+    return hasattr(found, verb.replace("-", "_"))
 
 
 # -- jobs
@@ -210,6 +218,44 @@ def _purge_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
     return Done(message=f"{letter_id} {words}.", more={"purged": count})
 
 
+def _put_back(desk: Desk, letter_id: str, asked: Asked) -> Done:
+    _check_letter(desk, letter_id, asked)
+    cast("Any", desk.dispatch.dlq).put_back(letter_id)
+    return Done(message=f"{letter_id} is put back into its queue, as it came.", about=letter_id)
+
+
+def _note(desk: Desk, letter_id: str, asked: Asked) -> Done:
+    cast("Any", desk.dispatch.dlq).note(letter_id, asked.must_have("reason"), by=asked.text("by") or "Flower")
+    return Done(message=f"The note on {letter_id} is kept.", about=letter_id)
+
+
+# -- cron entries and queues, of an app that has them
+
+
+def _trigger(desk: Desk, cron_id: str, _: Asked) -> Done:
+    made = str(cast("Any", desk.dispatch).crons.trigger(cron_id))
+    return Done(message=f"{made} is created, beside the schedule.", about=made)
+
+
+def _switch(verb: str, words: str) -> Verb:
+    def act(desk: Desk, cron_id: str, asked: Asked) -> Done:
+        revision = asked.expected.get("revision")
+        getattr(cast("Any", desk.dispatch).crons, verb)(
+            cron_id, revision=revision if isinstance(revision, int) else None
+        )
+        return Done(message=f"The entry {words}.")
+
+    return act
+
+
+def _hold(verb: str, words: str) -> Verb:
+    def act(desk: Desk, queue: str, _: Asked) -> Done:
+        getattr(cast("Any", desk.dispatch).queues, verb)(queue)
+        return Done(message=f"The queue {queue} {words}.")
+
+    return act
+
+
 VERBS: Final[Mapping[tuple[str, str], Verb]] = {
     ("jobs", "cancel"): _cancel_job,
     ("jobs", "retry"): _retry_job,
@@ -223,5 +269,13 @@ VERBS: Final[Mapping[tuple[str, str], Verb]] = {
     ("runs", "fork"): _fork_run,
     ("dead-letters", "replay"): _replay_letter,
     ("dead-letters", "purge"): _purge_letter,
+    ("dead-letters", "put-back"): _put_back,
+    ("dead-letters", "note"): _note,
+    ("crons", "trigger"): _trigger,
+    ("crons", "enable"): _switch("enable", "fires at its next slot"),
+    ("crons", "disable"): _switch("disable", "fires no more until somebody enables it"),
+    ("crons", "delete"): _switch("delete", "is deleted"),
+    ("queues", "pause"): _hold("pause", "is paused"),
+    ("queues", "resume"): _hold("resume", "goes on"),
 }
 """By what they are done with, and their name in an address."""

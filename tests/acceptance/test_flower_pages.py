@@ -46,7 +46,7 @@ def test_the_menu_and_every_page_are_there(town: Fleet, pages: FlowerPages) -> N
         page = pages.ask(f"/dispatch{path}")
         assert (page.status, "Flower has changed" in page.text) == (200, False), page.words
         assert 'class="active" aria-current="page"' in page.text
-    assert "No event yet. Publish one" in pages.ask("/dispatch/events").words
+    assert "No worker is live. Start one: celery -A" in pages.ask("/dispatch/workers").words
     assert "crons" not in pages.ask("/dispatch").text
     assert pages.ask("/dispatch/crons").status == 404
 
@@ -227,6 +227,24 @@ def test_a_state_server_that_is_gone_is_told(shop: Fleet, killable_server: Embed
         assert pages.act("/jobs/job_01h455vb4pe008z94dg2jbgfry/cancel").status == 503
         killable_server.restart()
         eventually(lambda: pages.ask("/dispatch").status == 200, within=10, what="it is back")
+
+
+def test_a_setting_that_does_not_fit_is_told(shop: Fleet) -> None:
+    """Where the app's settings cannot work, Flower runs, and our pages say which setting it is."""
+    with flower_pages(shop, DISPATCH_REDIS_URL="amqp://nowhere") as pages:
+        assert pages.ask("/workers").status == 200
+        page = pages.ask("/dispatch")
+        assert (page.status, "dispatch_redis_url" in page.words) == (400, True)
+        assert pages.ask("/api/dispatch/jobs").json["error"] == "configuration_error"
+
+
+def test_what_has_not_changed_is_not_sent_again(town: Fleet, pages: FlowerPages) -> None:
+    """A page that is open asks with the mark of what it shows, and is sent the next one only when that is another."""
+    first = pages.ask("/dispatch/events?name=mark")
+    again = {"If-None-Match": first.headers["Etag"]}
+    assert pages.ask("/dispatch/events?name=mark", headers=again).status == 304
+    town.shop.dispatch.events.publish("mark", 1)
+    assert pages.ask("/dispatch/events?name=mark", headers=again).status == 200
 
 
 def test_many_dead_letters_go_in_batches(town: Fleet, pages: FlowerPages) -> None:

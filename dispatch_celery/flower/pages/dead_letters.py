@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
-from dispatch_celery.dlq.store import shown
 from dispatch_celery.flower.buttons import Button, of_letter
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import block
@@ -18,6 +18,9 @@ from dispatch_celery.flower.pages.model import PAGE_SIZE, Choice, Filters, Page,
 __all__ = ["DEAD_LETTER", "DEAD_LETTERS", "DeadLetterList", "DeadLetterView", "letter_filters"]
 
 _TIMES: Final = ("died_after", "died_before")
+_BEGIN: Final = 200
+_CAUSE: Final = ("fingerprint",) if hasattr(DeadLetter, "fingerprint") else ()
+"""The filter by cause, where the service tells which letters have one."""
 _YES_NO: Final = {"yes": True, "no": False}
 
 
@@ -31,6 +34,14 @@ class DeadLetterList:
     is_first: bool
     total: int
     """How many there are in all, whatever is filtered."""
+    has_groups: bool = False
+    """Whether the service tells which have one cause."""
+    groups: Sequence[Any] | None = None
+    """Those of one cause together, where that was asked for."""
+
+    def letters_of(self, group: Any) -> dict[str, str]:
+        """Return what to look for, to see the letters of one cause."""
+        return {**self.filters.chosen, "fingerprint": group.fingerprint}
 
     @property
     def before(self) -> datetime:
@@ -51,12 +62,20 @@ class DeadLetterView:
     now: datetime
     arguments: str | None
     raw: str | None
+    can_put_back: bool = False
+    """Whether the service can put a message back into its queue."""
+    can_note: bool = False
+
+    @property
+    def notes(self) -> Sequence[Any]:
+        """What people wrote on it, where the service keeps that."""
+        return getattr(self.letter, "notes", ())
 
     @property
     def verbs(self) -> Sequence[str]:
         """What can be done with it as it stands."""
         if self.letter.kind == DeadLetterKind.MESSAGE:
-            return ("purge",)
+            return ("put-back", "purge") if self.can_put_back and not self.letter.replayed_as else ("purge",)
         return ("purge",) if self.letter.replayed_as else ("replay", "retry", "purge")
 
     @property
@@ -70,6 +89,8 @@ class DeadLetterView:
         letter, job = self.letter, self.letter.job
         rows = [
             Row("Kind", letter.kind),
+            Row("Origin", str(getattr(letter, "origin", ""))),
+            Row("Cause", getattr(letter, "fingerprint", ""), "code"),
             Row("Reason", letter.reason),
             Row("Queue", letter.queue),
             Row("Died", letter.died_at, "time"),
@@ -88,24 +109,29 @@ class DeadLetterView:
 
 def letter_filters(query: Query) -> dict[str, Any]:
     """Return what was asked for, as the service names it."""
-    found = query.filters("kind", "name", "queue", "reason", "error", times=_TIMES)
+    found = query.filters("kind", "name", "queue", "reason", "error", *_CAUSE, times=_TIMES)
     replayed = _YES_NO.get(query.text("replayed") or "")
     return found if replayed is None else {**found, "replayed": replayed}
 
 
 def _list(desk: Desk, query: Query) -> DeadLetterList:
     dlq, cursor = desk.dispatch.dlq, query.text("cursor")
-    page = dlq.list(limit=PAGE_SIZE, cursor=cursor, **letter_filters(query))
+    has_groups = hasattr(dlq, "groups")
+    is_grouped = has_groups and query.text("by") == "cause"
+    listed = cast("Any", dlq).groups if is_grouped else dlq.list
+    page = listed(limit=PAGE_SIZE, cursor=cursor, **letter_filters(query))
     return DeadLetterList(
-        filters=Filters(choices=_choices(query), now=desk.now()),
-        letters=page.records,
+        filters=Filters(choices=_choices(query, has_groups=has_groups), now=desk.now()),
+        letters=() if is_grouped else page.records,
+        groups=page.records if is_grouped else None,
+        has_groups=has_groups,
         next_cursor=page.next_cursor,
         is_first=cursor is None,
         total=dlq.count(),
     )
 
 
-def _choices(query: Query) -> list[Choice]:
+def _choices(query: Query, *, has_groups: bool) -> list[Choice]:
     fields: Sequence[tuple[str, str, Mapping[str, Any]]] = (
         ("name", "Name", {"hint": "the whole name"}),
         ("queue", "Queue", {}),
@@ -118,7 +144,9 @@ def _choices(query: Query) -> list[Choice]:
         ("app", "Tenant: app", {"is_further": True}),
         ("org", "Tenant: org", {"is_further": True}),
     )
-    return [Choice(name=name, label=label, value=query.text(name) or "", **more) for name, label, more in fields]
+    found = [Choice(name=name, label=label, value=query.text(name) or "", **more) for name, label, more in fields]
+    cause = query.text("fingerprint") or ""
+    return [*found, Choice(name="fingerprint", label="Cause", value=cause, is_further=True)] if has_groups else found
 
 
 def _one(desk: Desk, _: Query, letter_id: str) -> DeadLetterView:
@@ -129,7 +157,18 @@ def _one(desk: Desk, _: Query, letter_id: str) -> DeadLetterView:
         now=desk.now(),
         arguments=None if job is None else masking.text(masking.arguments(job.name, job.arguments)),
         raw=None if job is not None else _message(desk, letter.raw),
+        can_put_back=hasattr(desk.dispatch.dlq, "put_back"),
+        can_note=hasattr(desk.dispatch.dlq, "note"),
     )
+
+
+def begin_of(raw: bytes) -> str:
+    """Return how a message begins: text where it is text, base64 where not."""
+    try:
+        found = raw.decode()
+    except UnicodeDecodeError:
+        found = "base64:" + base64.b64encode(raw[:_BEGIN]).decode()
+    return found if len(found) <= _BEGIN else f"{found[:_BEGIN]}..."
 
 
 def _message(desk: Desk, raw: bytes) -> str:
@@ -137,8 +176,8 @@ def _message(desk: Desk, raw: bytes) -> str:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError):
-        return block(shown(raw))
-    return desk.masking.text(desk.masking.value(found)) if isinstance(found, dict | list) else block(shown(raw))
+        return block(begin_of(raw))
+    return desk.masking.text(desk.masking.value(found)) if isinstance(found, dict | list) else block(begin_of(raw))
 
 
 DEAD_LETTERS: Final = Page(

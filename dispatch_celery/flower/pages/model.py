@@ -47,7 +47,7 @@ class Page:
 
     def is_served(self, dispatch: Dispatch) -> bool:
         """Return whether this app has what it shows."""
-        return not self.service or hasattr(dispatch, self.service)
+        return not self.service or hasattr(type(dispatch), self.service)
 
 
 @dataclass(frozen=True)

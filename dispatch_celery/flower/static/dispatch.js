@@ -288,7 +288,7 @@
                 form.appendChild(wrap);
             }
             if (wants.reason) {
-                field("reason", "Why (kept in the record; may be left out)", "text");
+                field("reason", wants.reasonWords || "Why (kept in the record; may be left out)", "text");
             }
             if (wants.option) {
                 field("option", wants.optionWords, "checkbox");
@@ -335,9 +335,10 @@
     function press(button) {
         var body = JSON.parse(button.dataset.body || "{}");
         var wants = {
-            label: button.textContent.trim(),
+            label: button.dataset.yes || button.textContent.trim(),
             look: button.classList.contains("dc-button-danger") ? "danger" : "primary",
             reason: "reason" in button.dataset,
+            reasonWords: button.dataset.reason,
             option: button.dataset.option,
             optionWords: button.dataset.optionWords
         };
@@ -447,5 +448,5 @@
 
     tellTimes(document);
     setInterval(function () { tellTimes(live); }, 1000);
-    later(EVERY);
+    later(600);
 }());
