@@ -7,7 +7,20 @@ leader), read from it. Both only touch memory; what exports them is OpenTelemetr
 that is down stops nobody. Nothing outside of this room imports OpenTelemetry or Prometheus.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from dispatch_celery.telemetry import names
-from dispatch_celery.telemetry.install import install
+
+if TYPE_CHECKING:
+    from dispatch_celery.telemetry.instrumenting import install
 
 __all__ = ["install", "names"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs the extra ``otel`` when it is asked for: what Prometheus scrapes does without it."""
+    if name != "install":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dispatch_celery.telemetry.instrumenting import install  # noqa: PLC0415 - see above
+
+    return install

@@ -10,7 +10,6 @@ import pytest
 
 from dispatch_celery import Dispatch
 from dispatch_celery.dlq.service import DeadLetterService
-from dispatch_celery.flower.metrics import INSTALLERS
 from tests.support.flower_pages import FlowerPages, flower_pages
 from tests.support.workers import Fleet, fleet
 
@@ -18,7 +17,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 needs_causes = pytest.mark.skipif(not hasattr(DeadLetterService, "groups"), reason="dead letters have no causes here")
 needs_crons = pytest.mark.skipif(not hasattr(Dispatch, "crons"), reason="there is no cron here")
-needs_metrics = pytest.mark.skipif(not INSTALLERS, reason="nothing adds to /metrics here")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +94,6 @@ def test_cron_entries_are_shown_and_moved(town: Fleet, pages: FlowerPages) -> No
     assert str(crons.get(entry.id).state) == "disabled"
 
 
-@needs_metrics
 def test_metrics_are_shown_before_any_page_is(pages: FlowerPages) -> None:
     """Flower's ``/metrics`` has those of Dispatch from the first scrape on."""
     assert "dispatch_" in pages.ask("/metrics").text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.telemetry import install, names, prometheus
 from dispatch_celery.telemetry.gauges import Gauges
-from dispatch_celery.telemetry.install import _following
+from dispatch_celery.telemetry.instrumenting import _following
 from dispatch_celery.telemetry.names import OTHER, Labels
 from dispatch_celery.testing import Kit
 from dispatch_celery.work.spans import follow
@@ -268,3 +270,17 @@ def test_installing_prometheus_twice_is_once() -> None:
     """Flower's process may be asked more than once."""
     assert prometheus.install(dispatch) is prometheus.install(dispatch)
     assert b"dispatch_up 0.0" in generate_latest()  # the default registry, and no server there
+
+
+def test_prometheus_needs_no_opentelemetry() -> None:
+    """Flower's process has the one without the other; what needs the other says so when it is asked for."""
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from dispatch_celery import telemetry\n"
+        "from dispatch_celery.telemetry import prometheus\n"
+        "try: telemetry.install\n"
+        "except ImportError: print(prometheus.install.__name__)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert ran.stdout == "install\n"

@@ -67,7 +67,7 @@ install(dispatch, tracer_provider=provider)
 
 @pytest.fixture(autouse=True)
 def _listening() -> Iterator[None]:
-    from dispatch_celery.telemetry.install import _following
+    from dispatch_celery.telemetry.instrumenting import _following
 
     follow(_following(dispatch))
     seen.clear()
