@@ -27,7 +27,7 @@ _STYLES: Final = {
     **dict.fromkeys(("completed", "active"), "green"),
     **dict.fromkeys(("failed", "parked", "lost", "fatal", "parks", "fails", "unknown"), "red"),
     **dict.fromkeys(("running", "pending"), "cyan"),
-    **dict.fromkeys(("retrying", "scheduled", "waiting", "compensating", "draining", "warning"), "yellow"),
+    **dict.fromkeys(("retrying", "scheduled", "limited", "waiting", "compensating", "draining", "warning"), "yellow"),
     "cancelled": "dim",
 }
 

@@ -21,7 +21,9 @@ _LOOKS: Final = {
         ("failed", "parked", "lost", "error", "timeout", "stuck", "crashed", "worker lost", "orphaned"), "bad"
     ),
     **dict.fromkeys(("running", "under way"), "busy"),
-    **dict.fromkeys(("retrying", "waiting", "compensating", "draining", "sleeping", "awaiting", "snoozed"), "slow"),
+    **dict.fromkeys(
+        ("retrying", "limited", "waiting", "compensating", "draining", "sleeping", "awaiting", "snoozed"), "slow"
+    ),
 }
 """How a state looks; any other is quiet. The word itself is always there."""
 

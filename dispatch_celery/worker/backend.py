@@ -24,6 +24,7 @@ __all__ = ["JobBackend", "install_backend"]
 
 _STATES: Final = {
     JobState.SCHEDULED: states.PENDING,
+    JobState.LIMITED: states.PENDING,
     JobState.PENDING: states.PENDING,
     JobState.RUNNING: states.STARTED,
     JobState.RETRYING: states.RETRY,

@@ -129,3 +129,14 @@ def test_a_job_that_waits_for_a_permit_can_be_cancelled(shop: Fleet) -> None:
 
     assert (first.result(timeout=20), third.result(timeout=20)) == ("first", "third")
     assert shop.effects("second") == []
+
+
+def test_celery_sees_a_limited_job_as_pending(shop: Fleet) -> None:
+    """Its ``AsyncResult`` says what it says of every job that has not begun, and has its result in the end."""
+    shop.shop.dispatch.queues.limit(shop.shop.QUEUE, concurrency=1)
+    result = shop.shop.add.delay(1, 2)
+    assert result.state == "PENDING"
+
+    shop.start("w1", "-P", "solo")
+
+    assert result.get(timeout=20) == 3
