@@ -331,7 +331,7 @@ CASES: list[Case[World]] = [
 
 
 def test_every_script_is_among_the_cases() -> None:
-    """A new script is sent twice here, too; those of runs are in ``test_runs_resend.py``, of cron in ``test_cron.py``."""
+    """A new script is sent twice here, too; those of runs in ``test_runs_resend.py``, of cron in ``test_cron.py``."""
     others = {script.name for script in all_scripts() if not script.name.startswith(("runs/", "cron/"))}
     # A limit is set anew each time: its revision says how often.
     assert {case.script for case in CASES} == others - {"queues/limit"}
