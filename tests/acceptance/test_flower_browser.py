@@ -197,7 +197,7 @@ def test_a_stale_page_is_told(town: Fleet, person: Person) -> None:
     person.go(f"/jobs/{handle.id}")
     person.tab.route("**/dispatch/jobs/*", lambda route: route.abort())
     town.shop.dispatch.jobs.run_now(handle.id)
-    person.press("Cancel", confirm="Cancel")
+    person.press("Cancel", confirm="Cancel the job")
     person.reads("is pending by now, and was scheduled on your page: nothing was done")
     assert handle.state() == JobState.PENDING
     person.wrong[:] = [words for words in person.wrong if "ERR_FAILED" not in words and "409" not in words]
