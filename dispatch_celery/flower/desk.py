@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import click
 
@@ -35,10 +34,6 @@ class Desk:
         return self.insight.now()
 
 
-_desks: WeakKeyDictionary[Dispatch, Desk] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
 def dispatch_of(app: Any) -> Dispatch | None:
     """Return the ``Dispatch`` of a Celery app; None where it has none."""
     found = getattr(app, "dispatch", None)
@@ -54,13 +49,14 @@ def desk_of(app: Any) -> Desk:
     dispatch = dispatch_of(app)
     if dispatch is None:
         raise ConfigurationError("this Celery app has no Dispatch: make one beside it with `dispatch = Dispatch(app)`")
-    with _lock:
-        desk = _desks.get(dispatch)
-        if desk is None:
-            masking = Masking(dispatch.settings.masked_fields, _Hints(dispatch))
-            desk = Desk(dispatch=dispatch, insight=Insight(dispatch), masking=masking, command=_command())
-            _desks[dispatch] = desk
-        return desk
+    return _made(dispatch)
+
+
+@lru_cache(maxsize=4)
+def _made(dispatch: Dispatch) -> Desk:
+    """Return a new desk. Only the loop asks, and a process of Flower has one app."""
+    masking = Masking(dispatch.settings.masked_fields, _Hints(dispatch))
+    return Desk(dispatch=dispatch, insight=Insight(dispatch), masking=masking, command=_command())
 
 
 def _command() -> str:

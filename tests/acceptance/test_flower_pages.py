@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -219,6 +220,13 @@ def test_a_state_server_that_is_gone_is_told(shop: Fleet, killable_server: Embed
         shop, DISPATCH_REDIS_URL=url, DISPATCH_COMMAND_TIMEOUT="1", DISPATCH_CONNECT_TIMEOUT="1"
     ) as pages:
         assert pages.ask("/dispatch").status == 200
+        killable_server.pause()
+        with ThreadPoolExecutor(1) as pool:
+            stalled = pool.submit(pages.ask, "/dispatch/jobs")
+            assert pages.ask("/healthcheck").text == "OK"
+            assert not stalled.done(), "Flower answers while a page of ours waits"
+            assert stalled.result(timeout=20).status == 503
+        killable_server.resume()
         killable_server.kill()
         for path in ("/dispatch", "/dispatch/jobs", "/dispatch/runs/run_01h455vb4pe008z94dg2jbgfry"):
             page = pages.ask(path)

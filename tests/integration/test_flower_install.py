@@ -45,5 +45,6 @@ def test_a_second_install_adds_nothing() -> None:
 @pytest.mark.parametrize("broken", ["flower.urls", "tornado.web"])
 def test_a_flower_that_cannot_be_read_is_shown_without_the_pages(broken: str) -> None:
     """Where the pages cannot even be imported, the command line goes on, and says why."""
-    code = f"import sys; sys.modules[{broken!r}] = None; import dispatch_celery.cli.main as main; print(main.dispatch.name)"
+    moved = f"import sys; sys.modules[{broken!r}] = None"
+    code = f"{moved}; import dispatch_celery.cli.main as main; print(main.dispatch.name)"
     assert _printed(code, "flower") == "dispatch"
