@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dispatch_celery.dlq.model import DeadLetter
 from dispatch_celery.jobs.model import Job, JobState
+from dispatch_celery.queues.model import Queue
 from dispatch_celery.workflows.model import Run
 
 __all__ = ["Button", "of_call", "of_cron", "of_job", "of_letter", "of_queue", "of_run"]
@@ -179,13 +180,14 @@ def of_cron(cron: Any) -> list[Button]:
     return [run_now, Button(label="Disable", path=(*place, "disable"), body=body, ask=ask)]
 
 
-def of_queue(queue: Any) -> list[Button]:
-    """Return the buttons of a queue."""
-    place = ("queues", str(queue.name))
-    if getattr(queue, "paused", getattr(queue, "is_paused", False)):
-        return [Button(label="Resume", path=(*place, "resume"), look="primary")]
-    ask = f"Pause the queue {queue.name}? What is ready in it waits until somebody resumes it."
-    return [Button(label="Pause", path=(*place, "pause"), ask=ask)]
+def of_queue(queue: Queue) -> list[Button]:
+    """Return the buttons of a queue, or of the jobs of one name."""
+    place, body = ("queues", f"{queue.kind}:{queue.name}"), {"expected": {"paused": queue.paused}}
+    if queue.paused:
+        return [Button(label="Resume", path=(*place, "resume"), body=body, look="primary")]
+    what = f"the queue {queue.name}" if queue.kind == "queue" else f"jobs named {queue.name}"
+    ask = f"Pause {what}? What is ready waits until somebody resumes it."
+    return [Button(label="Pause", path=(*place, "pause"), body=body, ask=ask)]
 
 
 def _expected(run: Run) -> dict[str, Any]:

@@ -249,9 +249,10 @@ def _switch(verb: str, words: str) -> Verb:
 
 
 def _hold(verb: str, words: str) -> Verb:
-    def act(desk: Desk, queue: str, _: Asked) -> Done:
-        getattr(cast("Any", desk.dispatch).queues, verb)(queue)
-        return Done(message=f"The queue {queue} {words}.")
+    def act(desk: Desk, place: str, _: Asked) -> Done:
+        kind, _sep, name = place.partition(":")
+        getattr(desk.dispatch.queues, verb)(**{"job" if kind == "job" else "queue": name})
+        return Done(message=f"{'Jobs named' if kind == 'job' else 'The queue'} {name}: {words}.")
 
     return act
 
@@ -275,7 +276,7 @@ VERBS: Final[Mapping[tuple[str, str], Verb]] = {
     ("crons", "enable"): _switch("enable", "fires at its next slot"),
     ("crons", "disable"): _switch("disable", "fires no more until somebody enables it"),
     ("crons", "delete"): _switch("delete", "is deleted"),
-    ("queues", "pause"): _hold("pause", "is paused"),
-    ("queues", "resume"): _hold("resume", "goes on"),
+    ("queues", "pause"): _hold("pause", "paused"),
+    ("queues", "resume"): _hold("resume", "resumed"),
 }
 """By what they are done with, and their name in an address."""

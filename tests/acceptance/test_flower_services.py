@@ -1,4 +1,4 @@
-"""Pages of services that an app has or has not: causes and notes of dead letters, cron, metrics."""
+"""Pages of the services of operating: causes and notes of dead letters, cron, queues, metrics."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ from typing import Any
 
 import pytest
 
-from dispatch_celery import Dispatch
-from dispatch_celery.dlq.service import DeadLetterService
 from tests.support.flower_pages import FlowerPages, flower_pages
 from tests.support.workers import Fleet, fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-needs_causes = pytest.mark.skipif(not hasattr(DeadLetterService, "groups"), reason="dead letters have no causes here")
-needs_crons = pytest.mark.skipif(not hasattr(Dispatch, "crons"), reason="there is no cron here")
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +28,41 @@ def pages(town: Fleet) -> Iterator[FlowerPages]:
         yield running
 
 
-def test_what_is_not_served_is_not_shown(pages: FlowerPages) -> None:
-    """A service that this app does not have has no entry in the menu, no page and no verb."""
-    menu = pages.ask("/workers").text
-    for name in ("crons", "queues"):
-        is_there = hasattr(Dispatch, name)
-        assert (f'href="/dispatch/{name}"' in menu) is is_there
-        assert pages.ask(f"/dispatch/{name}").status == (200 if is_there else 404)
-    if not hasattr(Dispatch, "crons"):
-        assert pages.act("/crons/nightly/trigger").status == 404
-    if not hasattr(DeadLetterService, "groups"):
-        assert "by cause" not in pages.ask("/dispatch/dead-letters").words
-        assert pages.act("/dead-letters/dlq_01h455vb4pe008z94dg2jbgfry/put-back").status == 404
+def test_queues_are_shown_paused_and_resumed(town: Fleet, pages: FlowerPages) -> None:
+    """A limit reads as words, a job name is told from a queue of that name, and each is paused by itself."""
+    queues = town.shop.dispatch.queues
+    queues.limit("mail", concurrency=2, rate="10/m")
+    queues.limit(job="mail", rate="1/s")
+    town.shop.touch.options(queue="mail").enqueue("<b>waits</b>")
+    listed = pages.ask("/dispatch/queues").words
+    said = ("2 run at once and 10/m begin", "jobs named mail", "1/s begin", "Wait for a permit")
+    assert [word for word in said if word not in listed] == []
+
+    assert pages.act("/queues/job:mail/pause").status == 200
+    assert [(one.kind, one.paused) for one in queues.list() if one.name == "mail"] == [("queue", False), ("job", True)]
+    assert "paused" in pages.ask("/dispatch/queues").words
+    assert pages.act("/queues/job:mail/resume").status == 200
+    assert pages.act("/queues/queue:mail/pause").status == 200
+    assert queues.get("mail").paused
+    queues.unlimit("mail")
+    queues.unlimit(job="mail")
 
 
-@needs_causes
 def test_dead_letters_are_shown_by_cause(town: Fleet, pages: FlowerPages) -> None:
     """Letters of one cause stand together with their number, and lead to the list of just these."""
     dlq: Any = town.shop.dispatch.dlq
     for _ in range(3):
-        dlq.bury(b"{", queue="q", reason="it ends too early")
+        dlq.bury(b"{", queue="q", reason="its end is missing")
     dlq.bury(b"\xff", queue="q", reason="it is no text")
     page = pages.ask("/dispatch/dead-letters?by=cause")
     assert page.status == 200, page.words
-    assert "it ends too early" in page.words
+    assert "its end is missing" in page.words
     (group,) = [one for one in dlq.groups() if one.count == 3]
     shown = pages.ask(f"/dispatch/dead-letters?fingerprint={group.fingerprint}")
     assert shown.text.count('<tr id="row-dlq_') == 3
     assert group.fingerprint in page.text
 
 
-@needs_causes
 def test_a_note_is_kept_with_who_wrote_it(town: Fleet, pages: FlowerPages) -> None:
     """What a person writes on a letter is shown on it, as text, under the name of the login."""
     dlq: Any = town.shop.dispatch.dlq
@@ -75,7 +74,6 @@ def test_a_note_is_kept_with_who_wrote_it(town: Fleet, pages: FlowerPages) -> No
     assert "{&quot;by&quot;: &quot;ada&quot;}" in page.text
 
 
-@needs_crons
 def test_cron_entries_are_shown_and_moved(town: Fleet, pages: FlowerPages) -> None:
     """An entry has its schedule, next fires and state; it is run now, paused, and an edit of an older page is told."""
     crons: Any = town.shop.dispatch.crons
