@@ -22,6 +22,7 @@ from dispatch_celery.dlq.replaying import Replays, Request
 from dispatch_celery.dlq.returning import Returns
 from dispatch_celery.errors import ConfigurationError, NotFoundError, StateConflict
 from dispatch_celery.ids import JobId
+from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.work.body import refuse_in_body
 
 __all__ = ["BulkPreview", "BulkProgress", "DeadLetterSelection", "due_times"]
@@ -103,8 +104,9 @@ class DeadLetterSelection:
         ``rate`` (``"10/s"``, ``"300/m"``) spreads the due times of the new jobs, and holds nobody up.
         ``queue``: another than they had. A job whose name nobody knows is refused and stays, unless ``force``.
         """
-        jobs: list[JobId] = []
-        return self._replay(jobs, limit, rate, Request(queue=queue, force=force), on_progress)
+        if queue is not None:
+            check_queue(queue)
+        return self._replay([], limit, rate, Request(queue=queue, force=force), on_progress)
 
     def replayed(self, *, limit: int, rate: str | None, on_progress: Follower | None) -> list[JobId]:
         """Do as ``replay``; return the jobs that stand for the dead letters now."""
@@ -166,6 +168,8 @@ class DeadLetterSelection:
         follower: Follower | None,
     ) -> BulkProgress:
         """Do something with every dead letter that passes, a batch at a time."""
+        if limit is not None and limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, not {limit}: leave it out for all that pass")
         total = None
         if follower is not None:
             total = self._listing.count(chosen)

@@ -178,6 +178,22 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_done(yard: Graveyard,
     assert yard.dlq.count(replayed=True) == 0
 
 
+def test_what_fits_no_bulk_work_is_refused_before_it_begins(yard: Graveyard) -> None:
+    """A queue that can be none, a limit below one."""
+    yard.dead()
+    chosen = yard.dlq.select()
+    for attempt in (
+        lambda: chosen.replay(queue="no queue:"),
+        lambda: chosen.replay(limit=0),
+        lambda: chosen.purge(limit=-1),
+        lambda: yard.dlq.replay_all(limit=0),
+    ):
+        with pytest.raises(ConfigurationError):
+            attempt()
+
+    assert (yard.dlq.count(), yard.dlq.count(replayed=True)) == (1, 0)
+
+
 def test_a_preview_changes_nothing(yard: Graveyard) -> None:
     """It counts, and shows the latest few."""
     dead = yard.many_dead(7)
