@@ -56,22 +56,15 @@ def replay_letters(session: Session, /, *, limit: int, rate: str | None, dry_run
     if dry_run:
         _preview(output, service.select(**{"kind": DeadLetterKind.JOB, "replayed": False, **filters}), "replayed")
         return
-    refused: dict[str, str] = {}
-    with bar(output, "replaying") as shown:
-
-        def follow(progress: BulkProgress) -> None:
-            refused.update(progress.refused)
-            if shown is not None:
-                shown(progress)
-
-        handles = service.replay_all(limit=limit, rate=rate, on_progress=follow, **filters)
+    with bar(output, "replaying") as follower:
+        jobs, done = service.select(**filters).replayed(limit=limit, rate=rate, on_progress=follower)
     if output.as_json:
-        output.document({"count": len(handles), "replayed_as": [handle.id for handle in handles], "refused": refused})
+        output.document({"count": len(jobs), "replayed_as": jobs, "refused": done.refused})
         return
-    output.table(["replayed as"], [(handle.id,) for handle in handles], empty="None to replay.")
-    for name, why in refused.items():
+    output.table(["replayed as"], [(job_id,) for job_id in jobs], empty="None to replay.")
+    for name, why in done.refused.items():
         output.line(f"{name} is not replayed: {why}")
-    if len(handles) == limit:
+    if len(jobs) == limit:
         output.line("There may be more: run the command again.", style="dim")
 
 

@@ -108,11 +108,13 @@ class DeadLetterSelection:
             check_queue(queue)
         return self._replay([], limit, rate, Request(queue=queue, force=force), on_progress)
 
-    def replayed(self, *, limit: int, rate: str | None, on_progress: Follower | None) -> list[JobId]:
-        """Do as ``replay``; return the jobs that stand for the dead letters now."""
+    def replayed(
+        self, *, limit: int | None, rate: str | None, on_progress: Follower | None
+    ) -> tuple[list[JobId], BulkProgress]:
+        """Do as ``replay``; return also the jobs that stand for the dead letters now."""
         jobs: list[JobId] = []
-        self._replay(jobs, limit, rate, Request(), on_progress)
-        return jobs
+        done = self._replay(jobs, limit, rate, Request(), on_progress)
+        return jobs, done
 
     def _replay(
         self, jobs: list[JobId], limit: int | None, rate: str | None, request: Request, follower: Follower | None

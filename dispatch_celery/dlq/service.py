@@ -177,7 +177,7 @@ class DeadLetterService:
         Do as ``select(...).replay()``, which also says what was refused; return the jobs.
         """
         refuse_in_body("dispatch.dlq.replay_all()")
-        jobs = self.select(**filters).replayed(limit=limit, rate=rate, on_progress=on_progress)
+        jobs, _ = self.select(**filters).replayed(limit=limit, rate=rate, on_progress=on_progress)
         return [self._jobs.handle(job_id) for job_id in jobs]
 
     def purge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - as above
