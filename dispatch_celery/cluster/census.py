@@ -86,7 +86,7 @@ def take_census(store: Store, keys: Keys) -> Census:
         events=events,
         workers=workers,
         condemned=condemned,
-        lease_left=-_since(lease, now, floor=None),
+        lease_left=0.0 - _since(lease, now, floor=None),
         leader=text(lead.get("id")) if holds else "",
         term=int(text(lead.get("term")).partition(".")[0] or 0),
     )

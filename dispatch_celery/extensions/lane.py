@@ -80,6 +80,8 @@ class Lane:
         """Wait until all that was handed over is done; return whether it is."""
         if self._pid != os.getpid() or self._thread is None:
             return True
+        if threading.current_thread() is self._thread:
+            return False  # who is called by it would wait for himself
         return self._put(_nothing, max(within, 0.001))
 
     def close(self, within: float = _AT_EXIT) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ _STOPS: Final = 5.0
 _LONGEST: Final = 60_000
 """Milliseconds after which an ``async`` hook is cancelled."""
 
+_in_a_hook: Final[ContextVar[bool]] = ContextVar("dispatch_in_a_hook", default=False)
+
 Awaiting = Callable[[Callable[[], Any], Callable[[], bool], int | None], Any]
 """Runs a coroutine on the process's event loop: what starts it, whether it is to stop, and its time in ms."""
 
@@ -46,8 +48,9 @@ class _Hook:
     @property
     def patience(self) -> float:
         """Seconds to wait for it."""
-        if self.extension.background or (self.is_async and _on_a_loop()):
-            return 0.0  # the loop that is to await it must not stand still for it
+        if self.extension.background or _in_a_hook.get() or (self.is_async and _on_a_loop()):
+            # What a hook does may be told to hooks: they must not wait for each other, nor for the loop they stand on.
+            return 0.0
         return Extension.patience or 0.0 if self.extension.patience is None else self.extension.patience
 
 
@@ -114,10 +117,14 @@ class ExtensionRegistry:
         if hook.is_inline:
             self._made(hook, given)
             return
-        call = partial(copy_context().run, self._made, hook, given)
+        call = partial(copy_context().run, self._made_in_lane, hook, given)
         patience = hook.patience
         if not hook.lane.hand(call, patience=patience) and patience:
             logger.warning("the hook %s is not done after %g s: nobody waits for it any longer", hook.name, patience)
+
+    def _made_in_lane(self, hook: _Hook, given: dict[str, Any]) -> None:
+        _in_a_hook.set(True)
+        self._made(hook, given)
 
     def _made(self, hook: _Hook, given: dict[str, Any]) -> None:
         """Call a hook; tell of it in the log where it raises or takes long."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -238,6 +239,40 @@ def test_async_hooks_are_awaited_in_their_order(registry: ExtensionRegistry) -> 
     registry("started", REF, attempt=1)
 
     assert heard == [REF.id]
+
+
+def test_what_a_hook_does_is_told_without_waiting_for_it(registry: ExtensionRegistry) -> None:
+    """A hook whose own doing is told to itself and to others waits for nobody, sync or async; all of it is told."""
+    heard: list[Any] = []
+    waits: list[float] = []
+
+    class Doing(Extension):
+        """Enqueues something at each cancel, and hears of that."""
+
+        patience = 30.0
+
+        def on_job_cancelled(self, job: JobRef) -> None:
+            """Do something that is told."""
+            began = time.monotonic()
+            registry("enqueued", job)
+            waits.append(time.monotonic() - began)
+
+        async def on_job_started(self, job: JobRef) -> None:
+            """Do the same in another thread, and wait for that."""
+            began = time.monotonic()
+            await asyncio.to_thread(registry, "enqueued", job)
+            waits.append(time.monotonic() - began)
+
+        def on_job_enqueued(self, job: JobRef) -> None:  # noqa: ARG002 - as above
+            """Hear of it."""
+            heard.append("enqueued")
+
+    registry.add(Doing())
+    registry("cancelled", REF)
+    registry("started", REF, attempt=1)
+
+    eventually(lambda: heard == ["enqueued"] * 2)
+    assert max(waits) < 10
 
 
 def test_only_what_an_extension_overrides_is_called(registry: ExtensionRegistry) -> None:
