@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import urllib.request
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ POOLS = {"prefork": ("-c", "2"), "threads": ("-P", "threads", "-c", "4")}
 
 CALLER = """
 import sys
+import urllib.request
 from pathlib import Path
 from opentelemetry import trace
 from tests.support import shop
@@ -143,3 +146,41 @@ def test_a_plain_call_brings_its_trace_along(shop: Fleet, seen: Notebook) -> Non
 
     (executed,) = [span for span in _spans(seen) if span["name"] == "run shop.add"]
     assert (executed["trace"], executed["parent"]) == ("1" * 32, "2" * 16)
+
+
+def test_flower_serves_the_state_at_metrics(shop: Fleet) -> None:
+    """Beside Flower's own figures, and true at each scrape: what waits, what is dead, who leads."""
+    handles = [shop.shop.add.enqueue(n) for n in range(3)]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "celery", "-A", "tests.support.metered", "flower", f"--port={port}"]
+    with (shop.folder / "flower.log").open("wb") as log:
+        flower = subprocess.Popen(
+            [*command, "--address=127.0.0.1"],
+            cwd=ROOT,
+            env={**os.environ, **shop.environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def metrics() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    try:
+        waiting = f'dispatch_queue_depth{{queue="{shop.shop.QUEUE}"}} 3.0'
+        eventually(lambda: waiting in metrics(), within=30, what="three jobs wait")
+        assert "dispatch_leader 0.0" in metrics()
+        shop.start("w1", "-c", "1")
+        for handle in handles:
+            handle.result(timeout=20)
+        eventually(lambda: "dispatch_leader 1.0" in metrics(), within=10, what="somebody leads")
+        assert 'dispatch_jobs{state="completed"} 3.0' in metrics()
+        assert 'dispatch_workers{state="registered"} 1.0' in metrics()
+    finally:
+        flower.terminate()
+        flower.wait(timeout=20)
