@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from dispatch_celery.work.model import WorkRef
 
-__all__ = ["TRACE", "Ended", "Follower", "around", "brought", "carried", "follow", "here", "made"]
+__all__ = ["TRACE", "Ended", "Follower", "around", "brought", "carried", "follow", "followed", "here", "made"]
 
 TRACE: Final = "trace"
 """The name of the carrier in a spec."""
@@ -56,6 +56,11 @@ def follow(follower: Follower | None) -> None:
     """Let a follower follow the work of this process from now on; None: nobody."""
     global _follower  # noqa: PLW0603 - a process has one, as it has one log and one set of Celery signals
     _follower = follower
+
+
+def followed() -> bool:
+    """Whether anybody follows the work of this process."""
+    return _follower is not None
 
 
 def made(ref: WorkRef, spec: MutableMapping[str, Any]) -> None:

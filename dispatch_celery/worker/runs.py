@@ -137,7 +137,7 @@ class RunExecutor:
         Raises:
             Fenced: somebody else decides about this run now.
         """
-        earlier = last_trace(execution.claim.entries)
+        earlier = last_trace(execution.claim.entries) if spans.followed() else ""
         with spans.around(execution.ref, execution.spec, earlier=earlier) as ended:
             try:
                 outcome = self._recorded(execution, self._run(execution))
