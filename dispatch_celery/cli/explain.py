@@ -1,15 +1,16 @@
-"""``dispatch explain ID``: what a job, a run or a dead letter waits for, and what to do about it."""
+"""``dispatch explain ID``: what a job, a run, a dead letter or a cron entry waits for, and what to do about it."""
 
 from __future__ import annotations
 
 import click
 
 from dispatch_celery.cli.explaining import explain_job, explain_message
+from dispatch_celery.cli.explaining_crons import explain_entry
 from dispatch_celery.cli.explaining_runs import explain_run
 from dispatch_celery.cli.phrases import Explanation, Surroundings
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.errors import JobNotFound
-from dispatch_celery.ids import DeadLetterId, JobId, RunId
+from dispatch_celery.ids import CronId, DeadLetterId, JobId, RunId
 
 __all__ = ["explain"]
 
@@ -18,9 +19,14 @@ __all__ = ["explain"]
 @click.argument("some_id", metavar="ID")
 @with_session
 def explain(session: Session, some_id: str) -> None:
-    """Say what a job, run or dead letter waits for, since when, who holds it, when it moves, and what to do."""
+    """Say what a job, run, dead letter or cron entry waits for, since when, when it moves, and what to do."""
     if some_id.startswith(f"{RunId.prefix}_"):
         _explain_run(session, RunId.parse(some_id))
+        return
+    if some_id.startswith(f"{CronId.prefix}_"):
+        entry = session.dispatch.crons.get(some_id)
+        around = Surroundings(now=session.insight.now(), command=session.command)
+        _print(session, entry.id, "cron entry", entry.state, explain_entry(entry, around))
         return
     is_letter = some_id.startswith(f"{DeadLetterId.prefix}_")
     job_id = DeadLetterId.parse(some_id).job_id if is_letter else JobId.parse(some_id)

@@ -149,9 +149,13 @@ class Firing:
         """Return the scripts for an entry that is due. Where one's outcome decides the next, only the first."""
         entry = known.entry
         if entry.next_slot is None:
+            self._entries.pop(entry.id, None)
             self._store.defer(entry.id, str(entry.revision), _SET_ASIDE)
             return []
-        if entry.next_due is not None and entry.next_due > lead.now:  # another leader has fired what was due
+        if entry.next_due is not None and entry.next_due > lead.now:
+            # Another leader has fired what was due, or an edit that this process has not read makes it due.
+            self._entries.pop(entry.id, None)
+            self._again = True
             return []
         steps = plan(
             known.window,

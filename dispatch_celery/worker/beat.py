@@ -202,7 +202,7 @@ class DispatchScheduler(Scheduler):  # type: ignore[misc]  # Celery ships no typ
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
         """Send an entry under the id of its run; note that it was sent."""
         if advance:  # somebody sends it by hand: not one of its runs
-            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+            return super().apply_async(Scheduler.reserve(self, entry), producer=producer, advance=False, **kwargs)
         claimed, carrier = self._claimed.get(entry.name), self._carrier
         if claimed is None or carrier is None:
             return None

@@ -165,6 +165,20 @@ def test_the_id_of_a_run_is_the_same_in_every_beat(world: CronWorld, name: str) 
     assert len(ids) == 2
 
 
+def test_an_entry_that_is_sent_by_hand_is_none_of_its_runs(world: CronWorld) -> None:
+    """Celery's ``apply_async`` of a scheduler sends it once, under an id of Celery's."""
+    beat = DispatchScheduler(world.app)
+    beat.schedule = {"plain": beat.schedule["plain"]}
+    beat.schedule["plain"].schedule = crontab(0, 0, day_of_month=29, month_of_year=2)
+    beat.tick()
+    beat.apply_async(beat.schedule["plain"], producer=beat.producer)
+    for _ in range(3):
+        beat.tick()
+    beat.close()
+
+    assert [task for task, _ in messages(world)] == ["elsewhere.note"]
+
+
 def test_one_of_two_beats_sends(world: CronWorld) -> None:
     """The other waits, and goes on where the first has ended when its lead has run out."""
     first, second = DispatchScheduler(world.app), DispatchScheduler(world.app)

@@ -96,3 +96,15 @@ def test_what_is_refused_is_told_on_one_line(line: CommandLine, words: tuple[str
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"error [{code}]: ")
     assert told in result.stderr
+
+
+def test_an_entry_is_explained(line: CommandLine) -> None:
+    """When it fires; or why not, and what to do."""
+    entry = line.dispatch.crons.register("hourly", "@hourly", "report")
+
+    told = line.json("explain", entry.id)
+    assert (told["kind"], told["state"]) == ("cron entry", "enabled")
+    assert told["explanation"].startswith("hourly fires 2")
+    assert datetime.fromisoformat(told["next_at"]) == entry.next_fire_at
+    line.dispatch.crons.disable("hourly")
+    assert f"cron enable {entry.id}" in line.ok("explain", entry.id)

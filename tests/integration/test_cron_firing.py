@@ -61,6 +61,19 @@ def test_a_workflow_is_started(world: CronWorld) -> None:
     assert ask(world.parts.store, Call.command("ZSCORE", world.parts.keys.timers, run_id)) is not None
 
 
+def test_a_slot_is_published_on_a_broker_that_is_no_redis(server_url: str, namespace: str) -> None:
+    """In a trip of its own, after the script; its mark is cleared then."""
+    with cron_world(server_url, namespace, broker="memory://") as world:
+        world.register()
+        world.register(name="one", overlap="queue_one")
+        world.after(MINUTE)
+        world.dispatch.crons.trigger("e")
+
+        assert len(world.work()) == 3
+        assert world.messages() == 3
+        assert ask(world.parts.store, Call.command("ZCARD", world.parts.keys.marks)) == 0
+
+
 def test_two_leaders_fire_a_slot_once(world: CronWorld) -> None:
     """Both believe they lead, and both know the entry: the script of the second changes nothing."""
     world.register()
@@ -174,6 +187,16 @@ def test_an_edit_is_never_undone_by_what_a_leader_remembers(world: CronWorld) ->
     world.dispatch.crons.disable("e")
     assert len(world.after(5 * MINUTE)) == 2
     assert world.entry().state == CronState.DISABLED
+
+
+def test_an_edit_that_makes_a_schedule_denser_is_seen_at_once(world: CronWorld) -> None:
+    """The leader remembers a slot that is an hour away."""
+    world.register("1 * * * *")
+    world.after(MINUTE)
+    world.register("* * * * *")
+    world.after(MINUTE)
+
+    assert world.slots() == minutes(1, 2)
 
 
 def test_an_edit_that_leaves_the_schedule_loses_no_slot(world: CronWorld) -> None:

@@ -16,7 +16,7 @@ from dispatch_celery.ids import JobId, RunId, WorkerId
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.replies import ask, words
 from dispatch_celery.store.scripts import Call
-from tests.support.invariants import check_journal, check_state, clean, dump
+from tests.support.invariants import Dump, check_journal, check_state, clean, dump
 
 START = datetime(2027, 3, 1, 12, 0, 30, tzinfo=UTC)
 MINUTE = 60_000
@@ -59,11 +59,12 @@ class Dying:
 class CronWorld:
     """One namespace with an app, and any number of leaders."""
 
-    def __init__(self, url: str, namespace: str, **settings: Any) -> None:
-        self.app = Celery(namespace, broker=url)
+    def __init__(self, url: str, namespace: str, *, broker: str = "", **settings: Any) -> None:
+        self.app = Celery(namespace, broker=broker or url)
         self.app.conf.update(
             task_default_queue=namespace,
             dispatch_namespace=namespace,
+            dispatch_redis_url=url,
             dispatch_journal=100_000,
             **{f"dispatch_{name}": value for name, value in settings.items()},
         )
@@ -171,7 +172,7 @@ class CronWorld:
     def problems(self) -> list[str]:
         """Return every invariant that does not hold."""
         state = dump(self.parts.store, self.parts.keys.tag)
-        return check_state(state, max_attempts=99, max_crashes=99) + check_journal(state)
+        return [*check_state(state, max_attempts=99, max_crashes=99), *check_journal(state), *_unfired(state)]
 
     def close(self) -> None:
         """Delete the namespace and its queue, and close connections."""
@@ -182,6 +183,17 @@ class CronWorld:
         self.dispatch.close()
         with suppress(Exception):
             self.app.close()
+
+
+def _unfired(state: Dump) -> list[str]:
+    """Return the entries that are not due when their record says so."""
+    slots, problems = state.ordered.get("cron-slots", {}), []
+    for cron_id in state.ordered.get("crons", {}):
+        entry = state.hashes[f"cron:{cron_id}"]
+        fires = entry["enabled"] == "1" and entry["next_slot"] and "orphaned_at" not in entry
+        if (cron_id in slots) is not bool(fires):
+            problems.append(f"{cron_id} is due or not, and its record says otherwise: {entry}")
+    return problems
 
 
 def _typed(work_id: str) -> JobId | RunId:

@@ -1,0 +1,56 @@
+"""What is said of a cron entry that does not fire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dispatch_celery.cli.explaining_crons import explain_entry
+from dispatch_celery.cli.phrases import Surroundings
+from dispatch_celery.cron.model import CronEntry, Misfire, Overlap, Template, Timetable
+from dispatch_celery.ids import CronId
+
+NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
+DUE = int((NOW + timedelta(minutes=5)).timestamp() * 1000)
+ENTRY = CronEntry(
+    id=CronId.adopt("e"),
+    name="e",
+    timetable=Timetable(schedule="* * * * *"),
+    template=Template(name="tick", queue="q", spec={}, payload=b"{}"),
+    misfire=Misfire("once"),
+    overlap=Overlap.ALLOW,
+    origin="code",
+    revision=1,
+    is_enabled=True,
+    next_slot=DUE,
+    next_due=DUE,
+    last_id="job_1",
+    last_slot=None,
+    queued_slot=None,
+    orphaned_at=None,
+    last_fire_at=NOW,
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "advice"),
+    [
+        ({}, "e fires 2027-01-01 12:05:00 UTC (in 5 min).", "cron trigger"),
+        ({"queued_slot": DUE}, "A slot waits for the end of job_1.", "Nothing has to be done"),
+        ({"is_enabled": False}, "somebody has disabled it", "cron enable"),
+        ({"orphaned_at": NOW}, "no live worker or beat declares it in its code", "cron delete"),
+        ({"next_slot": None, "next_due": None}, "its last slot has been", "later end date"),
+        ({"next_due": DUE - 600_000}, "should have fired 2027-01-01 11:55:00 UTC (5 min ago)", "celery beat"),
+    ],
+)
+def test_each_state_is_explained(change: dict[str, Any], said: str, advice: str) -> None:
+    """With what to do about it."""
+    found = explain_entry(replace(ENTRY, **change), Surroundings(now=NOW, command="celery dispatch"))
+
+    assert said in found.explanation
+    assert advice in found.advice
