@@ -139,7 +139,7 @@ def test_two_beats_send_each_run_once_and_one_takes_over_from_the_other(fleet: C
 
 def test_beat_inside_a_worker_sends_and_fires(fleet: CronFleet) -> None:
     """``worker -B``: its beat leads, because only a beat sends ``beat_schedule``; entries are fired as well."""
-    fleet.worker("w1", "-B", "-S", "dispatch", CRON_BEAT_SCHEDULE="1")
+    fleet.worker("w1", "-B", "--scheduler", "dispatch", DISPATCH_CRON="0", CRON_BEAT_SCHEDULE="1")
 
     for name in ("plain", "ours", "seconds"):
         eventually(lambda name=name: len(fleet.effects(name)) >= 3, within=20, what=name)

@@ -69,7 +69,9 @@ def _oracle(expression: str, zone: str, moment: int, count: int) -> list[int]:
         if one is None:
             break
         stamp = int(one.timestamp())
-        if stamp > moment:  # the oracle starts from a wall time, which may have come twice
+        # The oracle starts from a wall time, which may have come twice; and where midnight is skipped it may name it.
+        wall = datetime.fromtimestamp(stamp, ZoneInfo(zone))
+        if stamp > moment and (wall.hour, wall.minute) == (one.hour, one.minute):
             moments.append(stamp)
     return moments
 

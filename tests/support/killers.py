@@ -90,4 +90,6 @@ def _record() -> None:
 
 
 if __name__ == "__main__":
+    if set(sys.argv[1:]) - {"--missing"}:
+        sys.exit("python -m tests.support.killers [--missing]: record the world that catches each planted bug")
     _record()

@@ -16,11 +16,10 @@ if not state then return {'MISSING'} end
 
 local function claimed(mine, at, waited)
   return {'CLAIMED', mine, at, seen[9] or '', seen[10] or '', seen[11] or '0', seen[12] or '0', seen[13] or '0',
-    seen[14] or '0', waited}
+    seen[14] or '0', waited or '0'}
 end
 
-local repeated = state == 'running' and token and string.match(token, '%.(.*)$') == A.nonce
-if repeated then return claimed(token, seen[15], '0') end
+if state == 'running' and token and string.match(token, '%.(.*)$') == A.nonce then return claimed(token, seen[15]) end
 if state ~= 'pending' then return {'LEFTOVER', state} end
 if seen[4] ~= A.name or seen[5] ~= A.lane then return {'MOVED', seen[4], seen[5]} end
 local lease = redis.call('ZSCORE', K.workers, A.holder)
