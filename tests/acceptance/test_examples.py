@@ -82,3 +82,32 @@ def test_each_tenant_has_its_own_database(tmp_path: Path) -> None:
     assert "acme: a-1 by attempt 1, a-2 by attempt 3, a-3 by attempt 1" in printed
     assert "nobody: it belongs to no tenant" in printed
     assert printed.endswith("every database holds its own\n")
+
+
+def test_small_tenants_do_not_wait_behind_a_busy_one(tmp_path: Path) -> None:
+    """Four at once in two workers, two of each tenant, in turns."""
+    printed = demo("fair_tenants", tmp_path)
+
+    assert {row[0]: row[1] for row in rows(printed, "") if len(row) == 4} == {
+        "busy": "40",
+        "small": "6",
+        "tiny": "2",
+    }
+    assert printed.endswith("nobody had to wait\n")
+
+
+def test_dead_letters_are_put_right_by_cause(tmp_path: Path) -> None:
+    """Three causes: one replayed at a rate, one with other arguments, one given up; each invoice goes out once."""
+    printed = demo("triage", tmp_path)
+
+    assert {row[0]: row[1] for row in rows(printed, "") if len(row) == 3} == {
+        "dispatch_celery.jobs.outcome.Fail": "3",
+        "app.BankClosed": "291",
+        "ValueError": "6",
+    }
+    assert printed.endswith("each once, none lost\n")
+
+
+def test_no_second_is_missed_when_the_leader_is_killed(tmp_path: Path) -> None:
+    """Every slot on record once, from before the kill to after it."""
+    assert demo("night_watch", tmp_path).endswith("each once, none lost\n")
