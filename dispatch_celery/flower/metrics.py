@@ -14,13 +14,13 @@ from celery.signals import import_modules
 
 from dispatch_celery.app import Dispatch
 from dispatch_celery.flower.desk import dispatch_of
-from dispatch_celery.telemetry import prometheus
+from dispatch_celery.telemetry.prometheus import install as install_prometheus
 
 __all__ = ["INSTALLERS", "show_metrics"]
 
 logger = logging.getLogger(__name__)
 
-INSTALLERS: Final[Sequence[Callable[[Dispatch], object]]] = (prometheus.install,)
+INSTALLERS: Final[Sequence[Callable[[Dispatch], object]]] = (install_prometheus,)
 
 
 def show_metrics() -> None:

@@ -7,20 +7,30 @@ leader), read from it. Both only touch memory; what exports them is OpenTelemetr
 that is down stops nobody. Nothing outside of this room imports OpenTelemetry or Prometheus.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
 from dispatch_celery.telemetry import names
-
-if TYPE_CHECKING:
-    from dispatch_celery.telemetry.instrumenting import install
+from dispatch_celery.telemetry.observed import Observed
 
 __all__ = ["install", "names"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what needs the extra ``otel`` when it is asked for: what Prometheus scrapes does without it."""
-    if name != "install":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dispatch_celery.telemetry.instrumenting import install  # noqa: PLC0415 - see above
+def install(
+    dispatch: Observed, *, tracer_provider: Any = None, meter_provider: Any = None, max_labels: int = 100
+) -> None:
+    """Trace and measure an app through OpenTelemetry's providers: those given, or those of the process.
 
-    return install
+    ``max_labels`` bounds how many names that this app does not declare, how many queues and how many kinds of errors
+    a measure tells apart; the rest is ``other``. Where a process has several apps, install the first: spans and times
+    are those of the process, transitions and gauges those of the app.
+
+    Raises:
+        ImportError: the extra ``otel`` is not installed.
+        ConfigurationError: it is installed for this app already.
+    """
+    # What needs the extra is imported when it is asked for: what Prometheus scrapes does without it.
+    instrumenting = import_module("dispatch_celery.telemetry.instrumenting")
+    instrumenting.install(
+        dispatch, tracer_provider=tracer_provider, meter_provider=meter_provider, max_labels=max_labels
+    )

@@ -7,49 +7,26 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from dispatch_celery.cluster.census import Census
 from dispatch_celery.errors import ConfigurationError
-from dispatch_celery.extensions.base import Extension
-from dispatch_celery.middleware.base import Middleware
 from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.metrics import Metrics
 from dispatch_celery.telemetry.names import Labels
+from dispatch_celery.telemetry.observed import Observed
 from dispatch_celery.telemetry.tracing import Tracing
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.spans import Ended, follow
 
-__all__ = ["Observed", "install"]
+__all__ = ["install"]
 
 _SCOPE: Final = "dispatch_celery"
 _INSTRUMENTATION: Final = "opentelemetry.instrumentation.celery"
-
-
-class Observed(Protocol):
-    """What telemetry asks of a ``Dispatch``."""
-
-    @property
-    def app(self) -> Any:
-        """The Celery app."""
-        ...
-
-    def add_middleware(self, middleware: Middleware) -> None:
-        """Wrap executions."""
-        ...
-
-    def add_extension(self, extension: Extension) -> None:
-        """Hear of transitions."""
-        ...
-
-    def census(self) -> Census:
-        """Look at the whole state."""
-        ...
 
 
 class _Following:
@@ -86,15 +63,7 @@ def install(
     meter_provider: MeterProvider | None = None,
     max_labels: int = 100,
 ) -> None:
-    """Trace and measure an app through OpenTelemetry's providers: those given, or those of the process.
-
-    ``max_labels`` bounds how many names that this app does not declare, how many queues and how many kinds of errors
-    a measure tells apart; the rest is ``other``. Where a process has several apps, install the first: spans and times
-    are those of the process, transitions and gauges those of the app.
-
-    Raises:
-        ConfigurationError: it is installed for this app already.
-    """
+    """Do as ``telemetry.install``."""
     if dispatch in _installed:
         raise ConfigurationError("telemetry is installed for this app already: install it once, where the app is made")
     release = version("dispatch-celery")

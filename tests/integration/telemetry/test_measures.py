@@ -278,7 +278,7 @@ def test_prometheus_needs_no_opentelemetry() -> None:
         "import sys; sys.modules['opentelemetry'] = None\n"
         "from dispatch_celery import telemetry\n"
         "from dispatch_celery.telemetry import prometheus\n"
-        "try: telemetry.install\n"
+        "try: telemetry.install(object())\n"
         "except ImportError: print(prometheus.install.__name__)\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
