@@ -32,7 +32,7 @@ def noted(name: str, about: str) -> None:
         os.close(descriptor)
 
 
-@app.task(name="plain.note", bind=True)
+@app.task(name="plain.note", bind=True, shared=False)
 def plain(self: Any, name: str) -> None:
     """Note what Celery runs."""
     noted(name, self.request.id)

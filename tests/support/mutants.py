@@ -65,7 +65,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tonumber(due) < 0",
         also=(("jobs/due", "'-inf', now", "'-inf', '+inf'"),),
     ),
-    Mutant("a fired timer stays", ("jobs/promote",), "redis.call('ZREM', K.timers, A.id)\nmove", "move"),
+    Mutant("a fired timer stays", ("jobs/promote",), "redis.call('ZREM', K.timers, A.id)\nlocal limit", "local limit"),
     Mutant("a cancelled job stays in its lane", ("jobs/cancel",), "redis.call('ZREM', K.lane, id)", ""),
     Mutant(
         "a cancelled job is retried", ("jobs/retry", "jobs/release"), "if cancel then return {'CANCELLING'} end", ""
