@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from dispatch_celery.cron.definition import Target
 from dispatch_celery.cron.model import Template
@@ -12,11 +12,15 @@ from dispatch_celery.jobs.definition import Enqueuer, JobDefinition, named_call
 from dispatch_celery.jobs.registry import Registry
 from dispatch_celery.jobs.writing import JobWriter
 from dispatch_celery.scope import Scope, restored
+from dispatch_celery.work.spans import TRACE
 from dispatch_celery.workflows.definition import RunCall, WorkflowDefinition
 from dispatch_celery.workflows.registry import WorkflowRegistry
 from dispatch_celery.workflows.service import RunService
 
 __all__ = ["Templates"]
+
+_OF_ONE: Final = frozenset({TRACE, "unique", "unique_period"})
+"""What belongs to one enqueue: where in which trace it was made, and the key of which there may be one."""
 
 
 class Templates:
@@ -59,7 +63,7 @@ class Templates:
             priority=ref.priority,
             scope=ref.scope,
             version=ref.version,
-            spec=run.spec,
+            spec=_of_every_fire(run.spec),
             payload=payload,
             timeout=run.timeout,
         )
@@ -76,6 +80,10 @@ class Templates:
             queue=ref.queue,
             priority=ref.priority,
             scope=ref.scope,
-            spec=job.spec,
+            spec=_of_every_fire(job.spec),
             payload=job.payload,
         )
+
+
+def _of_every_fire(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name not in _OF_ONE}

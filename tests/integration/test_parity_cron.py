@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from dispatch_celery import CronId, CronState, Extension, JobId, Scope, signals
 from dispatch_celery.errors import InvalidSchedule
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work import spans
 from tests.support.crons import MINUTE, START, CronWorld, Dying, cron_world
 from tests.support.invariants import dump
 
@@ -122,6 +124,20 @@ def test_registering_is_idempotent(world: CronWorld) -> None:
 
     assert (first.id, first.revision) == (second.id, second.revision)
     assert len(world.dispatch.crons.list()) == 1
+
+
+def test_an_entry_keeps_no_trace_of_who_registered_it(world: CronWorld) -> None:
+    """Each worker that starts registers it in another trace: it is the same entry all the same."""
+    before = spans._follower
+    carriers = iter(f"00-{n:032x}-{n:016x}-01" for n in range(1, 9))
+    spans.follow(SimpleNamespace(made=lambda *_: {"traceparent": next(carriers)}, here=str))  # type: ignore[arg-type]  # what a registration asks of one
+    try:
+        first, second = world.register(), world.register()
+    finally:
+        spans.follow(before)
+
+    assert first.revision == second.revision
+    assert spans.TRACE not in first.template.spec
 
 
 def test_registering_an_invalid_schedule_is_refused(world: CronWorld) -> None:
