@@ -53,6 +53,7 @@ def checkout(wf: Workflow, order: str) -> str:
 
 
 install(dispatch, meter_provider=provider)
+follow(None)  # other tests of this process are followed by nobody
 
 
 @pytest.fixture(autouse=True)

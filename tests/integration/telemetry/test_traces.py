@@ -63,6 +63,7 @@ def checkout(wf: Workflow, order: str, last: str = "") -> str:
 
 
 install(dispatch, tracer_provider=provider)
+follow(None)  # other tests of this process are followed by nobody
 
 
 @pytest.fixture(autouse=True)
