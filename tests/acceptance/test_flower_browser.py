@@ -27,6 +27,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.faults,
     pytest.mark.timeout(180),
     pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: apt-get install chromium, or set CHROMIUM"),
     pytest.mark.xdist_group("browser"),

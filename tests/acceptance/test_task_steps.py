@@ -18,7 +18,7 @@ done: list[str] = []
 failures: list[Exception] = []
 
 
-@app.task
+@app.task(shared=False)
 def double(number: int) -> int:
     """Return twice a number."""
     done.append(f"double {number}")
@@ -27,7 +27,7 @@ def double(number: int) -> int:
     return 2 * number
 
 
-@app.task(name="mail.send", bind=True, max_retries=5)
+@app.task(name="mail.send", bind=True, max_retries=5, shared=False)
 def send(self: Any, to: str) -> str:
     """Ask Celery for another try."""
     done.append(f"send {to} {self.request.called_directly}")
@@ -36,7 +36,7 @@ def send(self: Any, to: str) -> str:
     return f"{self.name} to {to}"
 
 
-@app.task(autoretry_for=(ValueError,))
+@app.task(autoretry_for=(ValueError,), shared=False)
 def brittle(number: int) -> int:
     """Leave trying again to Celery."""
     done.append("brittle")

@@ -18,7 +18,7 @@ def _walk(store: RedisStore, namespace: str, seeds: range) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_no_limit_is_exceeded_and_no_job_is_forgotten(store: RedisStore, namespace: str, part: int) -> None:
     """After every step of a walk the limits agree with the records, and at its end every job has ended."""
-    _walk(store, namespace, range(part * 15, part * 15 + 15))
+    _walk(store, namespace, range(part * 6, part * 6 + 6))
 
 
 @pytest.mark.faults

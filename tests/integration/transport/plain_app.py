@@ -44,13 +44,13 @@ def work(number: int, seconds: float) -> None:
     append(os.environ["PLAIN_MARKS"], f"end {number} {os.getpid()}")
 
 
-@app.task(name="early")
+@app.task(name="early", shared=False)
 def early(number: int, seconds: float = 0.0) -> None:
     """Acknowledged when it begins, as is Celery's default."""
     work(number, seconds)
 
 
-@app.task(name="late", acks_late=True)
+@app.task(name="late", acks_late=True, shared=False)
 def late(number: int, seconds: float = 0.0) -> None:
     """Acknowledged when it has ended."""
     work(number, seconds)
