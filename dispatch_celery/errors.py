@@ -25,7 +25,7 @@
     |   +-- CronConflict               a cron entry was edited since it was read
     |   +-- JobAlreadyComplete
     |   +-- JobNotCancellable
-    |   +-- JobNotUnique               there is another of its kind that has not ended
+    |   +-- JobNotUnique               there is another of its kind
     +-- OutcomeError                   what a waiting caller is told
     |   +-- JobFailed
     |   +-- JobCancelled
@@ -252,7 +252,7 @@ class JobAlreadyComplete(StateConflict):
 
 
 class JobNotUnique(StateConflict):
-    """There may be one job of its kind, and one has not ended; nothing was stored. ``existing_id`` is that one."""
+    """There may be one job of its kind at a time, and there is one; nothing was stored. ``existing_id`` is that one."""
 
     code = "job_not_unique"
 

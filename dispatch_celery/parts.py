@@ -74,7 +74,7 @@ class Parts:
         self.registry = Registry()
         self.workflows = WorkflowRegistry()
         self.middleware = MiddlewareStack(
-            lambda: MiddlewareStore(self.store, self.keys, self.time, self.registry.result_codec)
+            lambda: MiddlewareStore(self.store, self.keys, self.time, self.registry.result_codec, self.queues.pause)
         )
         self.handlers = Handlers(self.middleware)
         self.observer = ExtensionRegistry(awaiting=self.handlers.on_loop, is_shutdown=is_shutdown)

@@ -35,6 +35,9 @@ class Extension:
     def on_job_enqueued(self, job: JobRef) -> Heard:
         """A new job was stored; in the caller's process."""
 
+    def on_job_limited(self, job: JobRef, limit: str) -> Heard:
+        """The job waits for a permit, without a message; of ``limit``, which is empty where the enqueue has told it."""
+
     def on_job_started(self, job: JobRef) -> Heard:
         """A worker has claimed the job."""
 

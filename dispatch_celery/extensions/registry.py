@@ -167,7 +167,9 @@ class ExtensionRegistry:
         if ref is not None:
             fields |= {f"{kind}_id": ref.id, f"{kind}_name": ref.name, "queue": ref.queue, "scope": ref.scope}
         fields |= {
-            name: facts[name] for name in ("attempt", "elapsed", "holder", "worker", "leader", "cron") if name in facts
+            name: facts[name]
+            for name in ("attempt", "elapsed", "holder", "worker", "leader", "cron", "limit")
+            if name in facts
         }
         shown = " ".join(f"{name}={value}" for name, value in fields.items() if value != "")
         logger.log(level, "%s", shown, extra={"dispatch": fields})

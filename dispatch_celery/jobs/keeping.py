@@ -26,8 +26,11 @@ class JobKeeping:
         self._observer = observer
 
     def due(self, found: Sequence[Stored], *, term: str) -> list[WakeUp]:
-        """Make due jobs ready: scheduled ones, and retries whose wait is over."""
+        """Make due jobs ready, or let them ask for a permit: scheduled ones, and retries whose wait is over."""
         answers = self._store.promote([(stored.ref, stored.state) for stored in found], term=term)
+        for stored, answer in zip(found, answers, strict=True):
+            if answer.verdict == "LIMITED":
+                self._observer("limited", stored.ref, limit=answer.detail)
         return [
             WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1)
             for stored, answer in zip(found, answers, strict=True)

@@ -187,6 +187,7 @@ class JobService:
                 )
                 return JobState.PENDING
             if answer.verdict == "LIMITED":
+                self._observer("limited", stored.ref, limit=answer.detail)
                 return JobState.LIMITED
         raise _restless(job_id)
 

@@ -1,25 +1,26 @@
 """The life cycle of jobs and workers as Celery signals: ``@job_completed.connect``.
 
-=====================  ===========================  ======================  ==================================
-signal                 keyword arguments            process                 Celery's own signal of that moment
-=====================  ===========================  ======================  ==================================
-``job_enqueued``       ``job``                      caller                  ``after_task_publish``
-``job_started``        ``job attempt``              executor                ``task_prerun``
-``job_completed``      ``job elapsed``              executor                ``task_success``
-``job_retrying``       ``job attempt next_run_at``  executor, main          ``task_retry``
-``job_failed``         ``job error``                executor, main          ``task_failure``
-``job_dead_lettered``  ``job error``                executor, main          (none)
-``job_cancelled``      ``job``                      executor, main, caller  (none)
-``job_recovered``      ``job holder why``           main, leader            (none)
-``job_reopened``       ``job``                      caller, leader          (none)
-``worker_joined``      ``worker``                   main                    ``worker_ready``
-``worker_lost``        ``worker``                   leader                  (none)
-``leader_changed``     ``leader``                   main                    (none)
-``event_published``    ``event name key``           caller                  (none)
-``cron_fired``         ``cron name slot id late``   caller, leader          (none)
-``dead_letter_alert``  ``count threshold``          leader                  (none)
-``shutdown``           (none)                       main                    ``worker_shutdown``
-=====================  ===========================  ======================  ==================================
+=====================  ===========================  ========================  ==================================
+signal                 keyword arguments            process                   Celery's own signal of that moment
+=====================  ===========================  ========================  ==================================
+``job_enqueued``       ``job``                      caller                    ``after_task_publish``
+``job_limited``        ``job limit``                executor, caller, leader  (none)
+``job_started``        ``job attempt``              executor                  ``task_prerun``
+``job_completed``      ``job elapsed``              executor                  ``task_success``
+``job_retrying``       ``job attempt next_run_at``  executor, main            ``task_retry``
+``job_failed``         ``job error``                executor, main            ``task_failure``
+``job_dead_lettered``  ``job error``                executor, main            (none)
+``job_cancelled``      ``job``                      executor, main, caller    (none)
+``job_recovered``      ``job holder why``           main, leader              (none)
+``job_reopened``       ``job``                      caller, leader            (none)
+``worker_joined``      ``worker``                   main                      ``worker_ready``
+``worker_lost``        ``worker``                   leader                    (none)
+``leader_changed``     ``leader``                   main                      (none)
+``event_published``    ``event name key``           caller                    (none)
+``cron_fired``         ``cron name slot id late``   caller, leader            (none)
+``dead_letter_alert``  ``count threshold``          leader                    (none)
+``shutdown``           (none)                       main                      ``worker_shutdown``
+=====================  ===========================  ========================  ==================================
 
 Of the processes, ``caller`` is the one that asked for it, ``executor`` the one that runs it, ``main`` the main process
 of a worker, where it settles what an executor could not, and ``leader`` the main process of the worker that leads.
@@ -43,6 +44,7 @@ __all__ = [
     "job_dead_lettered",
     "job_enqueued",
     "job_failed",
+    "job_limited",
     "job_recovered",
     "job_reopened",
     "job_retrying",
@@ -59,6 +61,7 @@ def _signal(name: str, *arguments: str) -> Any:
 
 
 job_enqueued: Final = _signal("job_enqueued", "job")
+job_limited: Final = _signal("job_limited", "job", "limit")
 job_started: Final = _signal("job_started", "job", "attempt")
 job_completed: Final = _signal("job_completed", "job", "elapsed")
 job_retrying: Final = _signal("job_retrying", "job", "attempt", "next_run_at")
@@ -77,6 +80,7 @@ shutdown: Final = _signal("shutdown")
 
 SIGNALS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "enqueued": (job_enqueued, ()),
+    "limited": (job_limited, ("limit",)),
     "started": (job_started, ("attempt",)),
     "completed": (job_completed, ("elapsed",)),
     "retrying": (job_retrying, ("attempt", "next_run_at")),

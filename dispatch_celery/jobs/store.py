@@ -14,6 +14,7 @@ from typing import Any
 from dispatch_celery.errors import DispatchError
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import ENDED, Claim, JobState, NewJob
+from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.fingerprint import fingerprint_of
@@ -125,6 +126,14 @@ class JobStore(WorkStore):
         return [Answer(*words(reply)[:2]) for reply in ask_all(self.port, calls)]
 
     # -- workers
+
+    def whole(self, ref: WorkRef) -> WorkRef:
+        """Return all that names a job: a wake-up does not tell its scope, its keys and whom it belongs to.
+
+        Who ends a job without having claimed it asks this first: its end frees its keys and is told to its run.
+        """
+        (stored,) = JobRecords(self.port, self._keys).stored([ref.id])
+        return ref if stored is None else stored.ref
 
     def claim(self, ref: WorkRef, *, holder: str, nonce: str, pid: int) -> tuple[str, Claim | tuple[str, ...]]:
         """Take a ready job. Returns ``CLAIMED`` and the claim, or another verdict and its details."""

@@ -160,7 +160,7 @@ class JobWriter:
                     (published if riders and wakeup else unpublished).append(
                         wakeup or WakeUp(ref=job.ref, wake="1", spec=job.spec)
                     )
-                self._observer("enqueued", job.ref)
+                self._told(job.ref, reply[1])
         self._publisher.announce(published)
         self.publish(unpublished)
         if refused is not None:
@@ -191,8 +191,9 @@ class JobWriter:
         if unique.on_conflict == "first":
             return other
         if unique.on_conflict == "reject":
+            until = "until it has ended" if unique.period_ms is None else f"within {unique.period_ms / 1000:g} s"
             raise JobNotUnique(
-                f"{other} of {job.ref.name} has not ended, and there may be one of its kind", existing_id=other
+                f"{other} is the one of its kind of {job.ref.name} {until}; nothing was stored", existing_id=other
             )
         for _ in range(_TRIES):
             if self._store.replace(other, job).verdict == "DONE":
@@ -201,10 +202,16 @@ class JobWriter:
             if verdict != "EXISTING":
                 if rest[0] == JobState.PENDING:
                     self.publish([WakeUp(ref=job.ref, wake="1", spec=job.spec)])
-                self._observer("enqueued", job.ref)
+                self._told(job.ref, rest[0])
                 return job.ref.id
             other = JobId(rest[0])
         raise JobNotUnique(f"others of {job.ref.name} come and go too fast: try again", existing_id=other)
+
+    def _told(self, ref: JobRef, state: str) -> None:
+        """Tell of a new job; what it waits for, the script that wrote it does not say."""
+        self._observer("enqueued", ref)
+        if state == JobState.LIMITED:
+            self._observer("limited", ref, limit="")
 
     def _learn(self, ref: JobRef, *, limited: bool) -> None:
         """Remember which jobs a limit held back last: their wake-ups do not ride with the script that writes them."""

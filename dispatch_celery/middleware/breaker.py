@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from dispatch_celery.clock import Duration, to_ms
-from dispatch_celery.errors import ConfigurationError, StoreUnavailable
+from dispatch_celery.errors import ConfigurationError, DispatchError, StoreUnavailable
 from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.jobs.outcome import Cancel, Fail, Snooze
 from dispatch_celery.middleware.base import ExecutionContext
@@ -47,13 +47,16 @@ class CircuitBreaker:
         probes: int = 1,
         failing: tuple[type[Exception], ...] = (Exception,),
         key: Callable[[JobContext], str | None] = lambda context: context.name,
-        pause: Pause | None = None,
+        pause: Literal["job", "queue"] | Pause | None = None,
     ) -> None:
         """Make one; ``failures`` of ``failing`` in a row within ``window`` open it for ``cooldown``.
 
         ``key`` names the circuit of a job, by default one for each name; jobs with the same share one, None has none.
-        ``pause`` is called, besides, for the queue of the job that opens it.
+        ``pause``: what to pause, besides, while it is open, so that jobs are not even taken: ``job``, those of the name
+        of the one that opens it; ``queue``, all of its queue; or something to be called for its queue.
         """
+        if not (pause is None or pause in ("job", "queue") or callable(pause)):
+            raise ConfigurationError(f"a CircuitBreaker's pause is 'job', 'queue' or something to call, not {pause!r}")
         if failures < 1 or probes < 1 or to_ms(cooldown) < 1 or to_ms(window) < 1:
             raise ConfigurationError("a CircuitBreaker needs failures and probes from 1, and a window and a cooldown")
         self._limits = BreakerLimits(
@@ -103,5 +106,16 @@ class CircuitBreaker:
             return
         if verdict == "OPENED":
             logger.warning("the circuit %s is open for %g s, after a failure of %s", circuit, left / 1000, owner)
-            if self._pause is not None:
-                self._pause(context.queue, datetime.now(UTC) + timedelta(milliseconds=left))
+            self._hold_back(context, timedelta(milliseconds=left))
+
+    def _hold_back(self, context: ExecutionContext, left: timedelta) -> None:
+        assert self._state is not None  # noqa: S101 - as above
+        try:
+            if self._pause == "job":
+                self._state().pause(job=context.name, until=left)
+            elif self._pause == "queue":
+                self._state().pause(context.queue, until=left)
+            elif self._pause is not None:
+                self._pause(context.queue, datetime.now(UTC) + left)
+        except DispatchError as error:
+            logger.warning("%s is not paused although its circuit is open: %s", context.name, error)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from dispatch_celery.clock import Duration
 from dispatch_celery.codec import Codec
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
@@ -12,7 +14,7 @@ from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.store.servertime import ServerTime
 
-__all__ = ["BreakerLimits", "MiddlewareStore"]
+__all__ = ["BreakerLimits", "MiddlewareStore", "Pausing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +33,30 @@ class BreakerLimits:
         return 10 * self.cooldown + self.window + self.hold
 
 
+class Pausing(Protocol):
+    """Pauses a queue or the jobs of one name for a time, as ``dispatch.queues.pause`` does."""
+
+    def __call__(self, queue: str | None = None, *, job: str | None = None, until: Duration | None = None) -> object:
+        """Pause it for so many seconds."""
+        ...
+
+
 class MiddlewareStore:
     """The scripts of one partition, typed; and the codecs of results."""
 
-    def __init__(self, store: Store, keys: Keys, time: ServerTime, result_codec: Callable[[str], Codec | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        time: ServerTime,
+        result_codec: Callable[[str], Codec | None],
+        pause: Pausing,
+    ) -> None:
         self._store = store
         self._keys = keys
         self._time = time
         self.result_codec = result_codec
+        self.pause = pause
 
     def admit(self, breaker: str, owner: str, limits: BreakerLimits) -> tuple[str, int]:
         """Ask a breaker: ``CLOSED``, ``PROBE``, or ``OPEN`` and for how many ms."""

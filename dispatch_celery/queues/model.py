@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError
@@ -45,7 +46,8 @@ class Rate:
     def __str__(self) -> str:
         unit, length = next((u, ms) for u, ms in reversed(_UNITS.items()) if self.per_ms % ms == 0)
         times = self.per_ms // length
-        return f"{self.count:g}/{times if times > 1 else ''}{unit}"
+        count = int(self.count) if self.count == int(self.count) else self.count
+        return f"{count}/{times if times > 1 else ''}{unit}"
 
     @property
     def interval(self) -> float:
@@ -135,6 +137,8 @@ class Queue:
     """``queue`` or ``job``."""
     limit: Limit | None = None
     paused: bool = False
+    paused_until: datetime | None = None
+    """When its pause ends by itself; None where it does not, or there is none."""
     ready: int = 0
     """Jobs and runs that a worker may take at any moment; 0 for a job name."""
     limited: int = 0

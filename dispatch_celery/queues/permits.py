@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.queues.model import PerKey
-from dispatch_celery.queues.store import LimitStore, Word4
+from dispatch_celery.queues.store import LimitStore, Settled, Word4
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.work.ports import Publisher
 from dispatch_celery.work.records import Stored, WorkRecords
@@ -44,6 +44,7 @@ class Permits:
         self._clock = clock
         self._reigned = ""
         self._due: dict[str, int] = {}
+        self._unseen: set[str] = set()
 
     def run_once(self) -> int:
         """Take in what was left for limits, hand out what they grant; return the ms until another permit may be had."""
@@ -51,19 +52,30 @@ class Permits:
         told = self._by_limit(rows)
         for limit in self._to_look_at():
             told.setdefault(limit, [])
-        free = [row for limit, words in told.items() for row in self._settle(limit, words)]
-        delivered = self._deliver(free)
-        self._store.heard(rows)
-        if len(rows) == BATCH or delivered == BATCH:
+        settled, grants = self._store.settle_all(told, batch=BATCH)
+        self._heal(rows, settled)
+        free = [row for limit, words in told.items() for row in self._free(limit, words, settled[limit])]
+        ready = self._deliver([*grants, *free])
+        if self._finish(rows, grants, ready) or len(grants) == BATCH:
             return 0
         return self._pause()
+
+    def _heal(self, rows: Sequence[str], settled: Mapping[str, Settled | None]) -> None:
+        """Let the scripts of jobs and runs know what a limit has become: whoever changed it may have died before."""
+        changed = {row.split(" ", 3)[3] for row in rows if row.startswith("look ")}
+        resumed = {limit for limit, one in settled.items() if one is not None and one.resumed}
+        if stale := sorted(changed | resumed | self._unseen):
+            self._store.heal(stale)
+        self._unseen = set()
 
     def _to_look_at(self) -> list[str]:
         """Return the limits that may have a permit by now; all of them at the beginning of a reign."""
         term = self._term()
         if term != self._reigned:
             self._reigned, self._due = term, {}
-            return self._store.names()
+            names = self._store.names()
+            self._unseen = set(names)
+            return names
         now = self._clock()
         return [limit for limit, due in self._due.items() if due <= now + _LATE]
 
@@ -89,9 +101,8 @@ class Permits:
             for job_id, by in asked
         }
 
-    def _settle(self, limit: str, words: Sequence[Word4]) -> list[str]:
-        """Tell a limit; return the grants that nobody decides about any more, because it is gone."""
-        settled = self._store.settle(limit, words, batch=BATCH)
+    def _free(self, limit: str, words: Sequence[Word4], settled: Settled | None) -> list[str]:
+        """Note what a limit has answered; return as grants what it was asked for, where nobody limits it any more."""
         self._due.pop(limit, None)
         if settled is None:
             return [f"{job_id} {number} {limit}" for verb, job_id, number, _ in words if verb == "ask"]
@@ -101,10 +112,11 @@ class Permits:
             self._store.dissolve(limit)
         return []
 
-    def _deliver(self, free: Sequence[str]) -> int:
-        """Hand over one batch of permits, and those that need none; publish the jobs that may go."""
-        rows = self._store.granted(BATCH)
-        grants = [tuple(row.split(" ", 2)) for row in [*rows, *free]]
+    def _deliver(self, rows: Sequence[str]) -> list[WakeUp]:
+        """Hand over permits; return the wake-ups of the jobs that may go."""
+        if not rows:
+            return []
+        grants = [tuple(row.split(" ", 2)) for row in rows]
         found = self._records.stored([job_id for job_id, _, _ in grants])
         there = [
             (stored, limit, number)
@@ -112,22 +124,28 @@ class Permits:
             if stored is not None
         ]
         answers = self._store.permit([(stored.ref, limit, number) for stored, limit, number in there])
-        useless = {
-            (job_id, number, limit)
-            for stored, (job_id, number, limit) in zip(found, grants, strict=True)
-            if stored is None
-        }
+        useless = {grant for stored, grant in zip(found, grants, strict=True) if stored is None}
         ready: list[WakeUp] = []
         for (stored, limit, number), answer in zip(there, answers, strict=True):
             if answer.verdict == "READY":
                 ready.append(WakeUp(ref=stored.ref, wake=answer.detail, spec=stored.spec, attempt=stored.attempts + 1))
             elif answer.verdict == "LEFTOVER":
                 useless.add((stored.ref.id, number, limit))
-        publish_marked(self._work, self._publisher, ready)
         for job_id, number, limit in sorted(useless):
-            self._settle(limit, [("return", job_id, number, "")])
-        self._store.handed(rows)
-        return len(rows)
+            words: list[Word4] = [("return", job_id, number, "")]
+            self._free(limit, words, self._store.settle(limit, words, batch=BATCH))
+        return ready
+
+    def _finish(self, rows: Sequence[str], grants: Sequence[str], ready: Sequence[WakeUp]) -> bool:
+        """Publish, and forget what is done; return whether more was left meanwhile."""
+        riders = self._publisher.riders(ready)
+        if riders:
+            marked = [(wakeup.ref.id, wakeup.wake) for wakeup in ready]
+            more = self._store.done(rows, grants, [*riders, self._work.unmarking(marked)])
+            self._publisher.announce(ready)
+            return more
+        publish_marked(self._work, self._publisher, ready)
+        return self._store.done(rows, grants)
 
     def next_due(self) -> int | None:
         """Return when another permit may be had, by the clock of this duty; None where that depends on others."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from dispatch_celery.errors import QueueNotFound
+from dispatch_celery.clock import Duration, to_ms
+from dispatch_celery.errors import ConfigurationError, QueueNotFound
 from dispatch_celery.ids import JobId
+from dispatch_celery.queues.census import QueuesCensus
 from dispatch_celery.queues.model import Limit, PerKey, Place, Queue, Rate, limit_name
 from dispatch_celery.queues.store import LimitStore, dump
 from dispatch_celery.store.paging import Page
@@ -71,6 +74,10 @@ class QueueService:
             holders=tuple(self._store.holders(limit, _SHOWN)),
         )
 
+    def census(self) -> QueuesCensus:
+        """Return how every limit stands, in three bounded trips: what measures are made of."""
+        return self._store.census()
+
     # -- change
 
     def limit(
@@ -114,10 +121,21 @@ class QueueService:
             return
         self._lift(name)
 
-    def pause(self, queue: str | None = None, *, job: str | None = None) -> Queue:
-        """Start nothing more of a queue, or of the jobs of one name; what runs runs on. Idempotent."""
+    def pause(
+        self, queue: str | None = None, *, job: str | None = None, until: datetime | Duration | None = None
+    ) -> Queue:
+        """Start nothing more of a queue, or of the jobs of one name; what runs runs on. Idempotent.
+
+        ``until``: when it goes on by itself, or after how many seconds by the server's clock; a pause that is
+        there, and lasts longer, stays as it is.
+
+        Raises:
+            ConfigurationError: ``until`` has no time zone, or is no length of time.
+        """
         refuse_in_body("dispatch.queues.pause()")
-        return self._set(limit_name(queue, job), {"paused": "1", "lifted": ""})
+        ends = None if until is None else self._end_of(until)
+        fields: dict[str, str | int] = {"paused": "1", "paused_until": "" if ends is None else ends, "lifted": ""}
+        return self._set(limit_name(queue, job), fields, ends=ends)
 
     def resume(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Let a paused queue or job name go on, within its limit if it has one. Idempotent."""
@@ -129,19 +147,29 @@ class QueueService:
         if found.limit is None:
             self._lift(name)
         else:
-            self._set(name, {"paused": ""})
+            self._set(name, {"paused": "", "paused_until": ""})
 
-    def _set(self, name: str, fields: Mapping[str, str | bytes | int]) -> Queue:
-        revision = self._store.set(name, fields)
+    def _set(self, name: str, fields: Mapping[str, str | bytes | int], *, ends: int | None = None) -> Queue:
+        revision = self._store.set(name, fields, ends=ends)
         (found,) = self._store.read([name])
         assert found is not None  # noqa: S101 - it was written a moment ago, and only a lifted one is deleted
         self._store.enforce(name, paused=found.paused)
         self._store.look(name, revision)
         return found
 
+    def _end_of(self, until: datetime | Duration) -> int:
+        if not isinstance(until, datetime):
+            try:
+                return self._store.time() + to_ms(until)
+            except ValueError as error:
+                raise ConfigurationError(f"until={until!r} is no length of time: {error}") from None
+        if until.tzinfo is None:
+            raise ConfigurationError(f"until={until!r} has no time zone: use datetime.now(UTC) + timedelta(...)")
+        return int(until.timestamp() * 1000)
+
     def _lift(self, name: str) -> None:
         """Let whoever waits go: first nobody asks any more, then everybody is given."""
-        nothing = dict.fromkeys(("concurrency", "interval", "burst", "by", "spoken", "paused"), "")
+        nothing = dict.fromkeys(("concurrency", "interval", "burst", "by", "spoken", "paused", "paused_until"), "")
         keys = dict.fromkeys(("key_concurrency", "key_interval", "key_burst"), "")
         revision = self._store.set(name, {**nothing, **keys, "lifted": "1"})
         self._store.lift(name)
@@ -166,6 +194,10 @@ class QueueService:
         """Do as ``waiting``, without holding the event loop."""
         return await asyncio.to_thread(self.waiting, job_id)
 
+    async def acensus(self) -> QueuesCensus:
+        """Do as ``census``, without holding the event loop."""
+        return await asyncio.to_thread(self.census)
+
     async def alimit(
         self,
         queue: str | None = None,
@@ -185,9 +217,11 @@ class QueueService:
         """Do as ``unlimit``, without holding the event loop."""
         await asyncio.to_thread(self.unlimit, queue, job=job)
 
-    async def apause(self, queue: str | None = None, *, job: str | None = None) -> Queue:
+    async def apause(
+        self, queue: str | None = None, *, job: str | None = None, until: datetime | Duration | None = None
+    ) -> Queue:
         """Do as ``pause``, without holding the event loop."""
-        return await asyncio.to_thread(self.pause, queue, job=job)
+        return await asyncio.to_thread(self.pause, queue, job=job, until=until)
 
     async def aresume(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Do as ``resume``, without holding the event loop."""

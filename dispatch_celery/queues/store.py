@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dispatch_celery.clock import from_ms
+from dispatch_celery.queues.census import QueuesCensus, take_limit_census
 from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate
 from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call, Word
@@ -29,6 +31,8 @@ class Settled:
     after: int | None
     waiting: int
     lifted: bool
+    resumed: bool
+    """Whether a pause has ended by itself, and jobs and runs do not know yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,19 @@ class LimitStore(WorkScripts):
 
     # -- setting
 
-    def set(self, limit: str, fields: Mapping[str, Word]) -> int:
-        """Change fields of a limit (an empty value takes one away), and put it in force; return its revision."""
+    def set(self, limit: str, fields: Mapping[str, Word], *, ends: int | None = None) -> int:
+        """Change fields of a limit (an empty value takes one away), and put it in force; return its revision.
+
+        ``ends``: when a pause is to end, in ms since 1970; it leaves one that lasts longer as it is.
+        """
         rest = [word for pair in fields.items() for word in pair]
         keys = {"limit": self._keys.limit(limit), "names": self._keys.limit_names}
-        call = Call.of("queues/limit", keys, {"now": self._time.word, "limit": limit}, rest=rest)
+        call = Call.of(
+            "queues/limit",
+            keys,
+            {"now": self._time.word, "limit": limit, "ends": "" if ends is None else ends},
+            rest=rest,
+        )
         return int(words(ask(self.port, call))[1])
 
     def enforce(self, limit: str, *, paused: bool) -> None:
@@ -60,6 +72,21 @@ class LimitStore(WorkScripts):
     def lift(self, limit: str) -> None:
         """Let them know of it no more."""
         ask(self.port, Call.command("HDEL", self._keys.limits, limit))
+
+    def heal(self, limits: Sequence[str]) -> None:
+        """Let them know of limits as those stand: one whose change was cut off, or whose pause has ended."""
+        keys = self._keys
+        found = ask_all(
+            self.port, [Call.command("HMGET", keys.limit(one), "revision", "paused", "lifted") for one in limits]
+        )
+        calls = []
+        for limit, (revision, paused, lifted) in zip(limits, found, strict=True):
+            if revision is None or lifted:
+                calls.append(Call.command("HDEL", keys.limits, limit))
+            else:
+                calls.append(Call.command("HSET", keys.limits, limit, "paused" if paused else "on"))
+            calls.append(Call.command("HDEL", keys.limit(limit), "resumed"))
+        ask_all(self.port, calls)
 
     def look(self, limit: str, revision: int) -> None:
         """Leave word that a limit was changed, and ring the leader."""
@@ -78,15 +105,26 @@ class LimitStore(WorkScripts):
 
     def settle(self, limit: str, told: Sequence[Word4], *, batch: int) -> Settled | None:
         """Tell a limit what jobs ask for and give back; let it hand out what it can. None: there is no such limit."""
-        rest = [word for one in told for word in one]
-        arguments: dict[str, Word] = {"now": self._time.word, "limit": limit, "batch": batch}
-        reply = words(ask(self.port, Call.of("queues/settle", self._limit_keys(limit), arguments, rest=rest)))
-        if reply[0] == "GONE":
-            return None
-        after = int(reply[2])
-        return Settled(
-            given=int(reply[1]), after=None if after < 0 else after, waiting=int(reply[3]), lifted=reply[4] == "1"
-        )
+        return self.settle_all({limit: told}, batch=batch)[0][limit]
+
+    def settle_all(
+        self, told: Mapping[str, Sequence[Word4]], *, batch: int
+    ) -> tuple[dict[str, Settled | None], list[str]]:
+        """Do as ``settle`` for several limits; return with it the oldest permits that wait to be handed over.
+
+        A permit is a row: job id, number of the request, limit.
+        """
+        calls = [
+            Call.of(
+                "queues/settle",
+                self._limit_keys(limit),
+                {"now": self._time.word, "limit": limit, "batch": batch},
+                rest=[word for one in words_ for word in one],
+            )
+            for limit, words_ in told.items()
+        ]
+        *replies, grants = ask_all(self.port, [*calls, self._granted(batch)])
+        return {limit: _settled(words(reply)) for limit, reply in zip(told, replies, strict=True)}, words(grants)
 
     def permit(self, permits: Sequence[tuple[WorkRef, str, str]]) -> list[Answer]:
         """Hand jobs the permits of limits (ref, limit, number of the request) in one trip."""
@@ -109,19 +147,24 @@ class LimitStore(WorkScripts):
         """Return the oldest rows that wait to be told to a limit: verb, job id, number, limit."""
         return words(ask(self.port, Call.command("ZRANGE", self._keys.permits, 0, count - 1)))
 
-    def heard(self, rows: Sequence[str]) -> None:
-        """Delete rows that were taken in."""
-        if rows:
-            ask(self.port, Call.command("ZREM", self._keys.permits, *rows))
+    def done(self, rows: Sequence[str], grants: Sequence[str], riders: Sequence[Call] = ()) -> bool:
+        """Delete rows that were taken in and permits that were handed over, behind the riders of the same trip.
+
+        Returns whether other rows came meanwhile, of which no bell has told.
+        """
+        lists = ((self._keys.permits, rows), (self._keys.grants, grants))
+        deletions = [Call.command("ZREM", key, *members) for key, members in lists if members]
+        if not riders and not deletions:
+            return False
+        replies = ask_all(self.port, [*riders, *deletions, Call.command("ZCARD", self._keys.permits)])
+        return int(replies[-1]) > 0
+
+    def _granted(self, count: int) -> Call:
+        return Call.command("ZRANGE", self._keys.grants, 0, count - 1)
 
     def granted(self, count: int) -> list[str]:
         """Return the oldest permits that wait to be handed over: job id, number, limit."""
-        return words(ask(self.port, Call.command("ZRANGE", self._keys.grants, 0, count - 1)))
-
-    def handed(self, rows: Sequence[str]) -> None:
-        """Delete permits that were handed over."""
-        if rows:
-            ask(self.port, Call.command("ZREM", self._keys.grants, *rows))
+        return words(ask(self.port, self._granted(count)))
 
     # -- reading
 
@@ -157,6 +200,10 @@ class LimitStore(WorkScripts):
             for limit, fields, waiting, holders in zip(limits, replies[::3], replies[1::3], replies[2::3], strict=True)
         ]
 
+    def census(self) -> QueuesCensus:
+        """Look at every limit."""
+        return take_limit_census(self.port, self._keys, self._time.now)
+
     def known_of(self, limit: str, job_id: str) -> tuple[Known | None, int]:
         """Return what a limit knows of one job, and how many of its key came before it."""
         keys = self._keys
@@ -185,6 +232,20 @@ class LimitStore(WorkScripts):
         parts = ("waiting", "turns", "resting", "holders", "known", "buckets")
         named = {part: self._keys.limit(limit, part) for part in parts}
         return {**named, "limit": self._keys.limit(limit), "grants": self._keys.grants}
+
+
+def _settled(reply: Sequence[str]) -> Settled | None:
+    if reply[0] == "GONE":
+        return None
+    _, given, after, waiting, lifted, resumed = reply
+    left = int(after)
+    return Settled(
+        given=int(given),
+        after=None if left < 0 else left,
+        waiting=int(waiting),
+        lifted=lifted == "1",
+        resumed=resumed == "1",
+    )
 
 
 def dump(limit: Limit) -> dict[str, Word]:
@@ -228,6 +289,7 @@ def _queue(limit: str, fields: Mapping[str, bytes], waiting: int, holders: int) 
         kind=kind,
         limit=_limit(fields.get("spoken")),
         paused=fields.get("paused") == b"1",
+        paused_until=from_ms(int(fields["paused_until"])) if "paused_until" in fields else None,
         limited=waiting,
         permits=holders,
         revision=int(fields.get("revision", 0)),

@@ -51,6 +51,13 @@ class WorkScripts:
         self._settings = settings
         self._time = time
 
+    def time(self) -> int:
+        """Return the server's time, in ms since 1970."""
+        if self._time.now is not None:
+            return self._time.now
+        seconds, microseconds = ask(self.port, Call.command("TIME"))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     def _move_keys(self, ref: WorkRef, source: str, target: str) -> dict[str, str]:
         shared = self._shared_keys(source, target, ref.name, ref.lane, ref.scope, ref.kind)
         return {**shared, "record": self._keys.record(ref.id), "idempotency": self.idempotency(ref)}

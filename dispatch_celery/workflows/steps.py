@@ -140,8 +140,6 @@ class StepContext:
         """Do as ``progress``, without holding the event loop."""
         await asyncio.to_thread(self.progress, done, total, message)
 
-    # -- the same on an event loop, written by .ci/make_twins.py
-
 
 @dataclass(frozen=True, slots=True)
 class Made:

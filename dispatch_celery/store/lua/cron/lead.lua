@@ -11,20 +11,22 @@
 -- INCLUDE  clock
 local now = clock(A.now)
 local told = string.format('%.0f', now)
-local leader = redis.call('HMGET', K.leader, 'id', 'term', 'nonce', 'until', 'rank')
+local leader = redis.call('HMGET', K.leader, 'id', 'term', 'nonce', 'until', 'rank', 'lease')
 local mine = leader[1] == A.id and leader[3] == A.nonce
 if A.lease == '0' then
   if mine then redis.call('HSET', K.leader, 'until', 0) end
   return {'IDLE', told}
 end
-local taken = tonumber(leader[4] or 0) > now and tonumber(leader[5] or 0) >= tonumber(A.rank)
+-- Beyond two leases there is none: the clock was set back, and who led may be dead.
+local left = tonumber(leader[4] or 0) - now
+local taken = left > 0 and left <= 2 * tonumber(leader[6] or A.lease) and tonumber(leader[5] or 0) >= tonumber(A.rank)
 if not mine and taken then return {'FOLLOWS', told, leader[1]} end
 local slot = redis.call('ZRANGE', K.slots, 0, 0, 'WITHSCORES')
 local chore = redis.call('ZRANGE', K.chores, 0, 0, 'WITHSCORES')
 if A.eager ~= '1' and not slot[2] and not chore[2] then return {'IDLE', told} end
 
 local term = mine and leader[2] or tostring((tonumber(leader[2]) or 0) + 1)
-redis.call('HSET', K.leader, 'id', A.id, 'term', term, 'nonce', A.nonce, 'rank', A.rank,
+redis.call('HSET', K.leader, 'id', A.id, 'term', term, 'nonce', A.nonce, 'rank', A.rank, 'lease', A.lease,
   'until', string.format('%.0f', now + tonumber(A.lease)))
 local first = math.min(tonumber(slot[2] or math.huge), tonumber(chore[2] or math.huge))
 local after = first

@@ -6,7 +6,7 @@
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS none
 -- COST     O(1)
--- INCLUDE  clock term
+-- INCLUDE  clock term relieve
 local now = clock(A.now)
 local lost = reigns(A.term)
 if lost then return lost end
@@ -15,5 +15,8 @@ if count <= tonumber(A.threshold) then
   redis.call('DEL', K.alarm)
   return {'BELOW', count}
 end
-if A.told == '1' then redis.call('SET', K.alarm, now) end
+if A.told == '1' then
+  relieve(K.dead)
+  redis.call('SET', K.alarm, now)
+end
 return {redis.call('EXISTS', K.alarm) == 1 and 'TOLD' or 'PASSED', count}

@@ -6,13 +6,14 @@
 -- ERRORS   none
 -- TRANSITIONS limited>pending
 -- COST     O(log n)
--- INCLUDE  clock journal move ready gate post yield park
+-- INCLUDE  clock journal relieve move ready gate post yield park
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'created_at', 'limit', 'asks', 'permits')
 local state, permits = seen[1] or 'missing', seen[5] or ''
 local permit = '\n' .. A.limit .. '=' .. A.ask
 if string.find(permits .. '\n', permit .. '\n', 1, true) then return {'REPEATED', state} end
 if state ~= 'limited' or seen[3] ~= A.limit or seen[4] ~= A.ask then return {'LEFTOVER', state} end
+relieve(K.lane)
 permits = permits .. permit
 redis.call('HSET', K.record, 'permits', permits)
 local limit = gate(A.name, A.lane, permits)

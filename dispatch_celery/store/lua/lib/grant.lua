@@ -2,7 +2,8 @@
 -- another may be had (-1: not before one is given back, asked for, or the limit is changed).
 local function grant(batch, now)
   local rule = read_rule(now)
-  if rule.paused then return 0, -1 end
+  if rule.paused then return 0, rule.left end
+  sweep(rule, now)
   rouse(rule, batch, now)
   local more = review(batch)
   local held, given, looked, tokens = redis.call('ZCARD', K.holders), 0, 0, rule.tokens

@@ -2,13 +2,15 @@
 -- KEYS     limit waiting turns resting holders known buckets grants
 -- ARGV     now limit batch *words
 --          batch: permits handed out at most. words: verb (ask, return), id, number of the request, and key in turn.
--- RETURNS  SETTLED given after (ms until another may be had; -1: not before something changes) waiting lifted | GONE
+-- RETURNS  SETTLED given after (ms until another may be had; -1: not before something changes) waiting lifted resumed
+--          (a pause has ended, and not all know) | GONE
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O((words + batch) log n)
--- INCLUDE  clock bucket rule turn drop seek own give rouse review grant
+-- INCLUDE  clock relieve bucket rule turn drop seek own give rouse review sweep grant
 local now = clock(A.now)
 if redis.call('EXISTS', K.limit) == 0 then return {'GONE'} end
+relieve(K.waiting)
 for at = REST, #ARGV, 4 do
   local verb, id, ask, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if verb == 'ask' then
@@ -19,5 +21,6 @@ for at = REST, #ARGV, 4 do
   end
 end
 local given, after = grant(tonumber(A.batch), now)
-local lifted = redis.call('HGET', K.limit, 'lifted') or ''
-return {'SETTLED', tostring(given), string.format('%.0f', after), tostring(redis.call('ZCARD', K.waiting)), lifted}
+local seen = redis.call('HMGET', K.limit, 'lifted', 'resumed')
+return {'SETTLED', tostring(given), string.format('%.0f', after), tostring(redis.call('ZCARD', K.waiting)), seen[1] or '',
+  seen[2] or ''}
