@@ -37,6 +37,8 @@ _LOOK: Final = 1_000
 """Milliseconds between two looks: a lead is renewed, and an edit is seen whose announcement got lost."""
 _IDLE: Final = 5_000
 _ORPHANS_EVERY: Final = 60_000
+_HEARD_AGAIN: Final = 150_000
+"""Milliseconds within which every live process has declared its entries anew, after nobody could for a while."""
 _SET_ASIDE: Final = 60_000
 _CHAIN: Final = 50
 """Slots of one entry that are fired in one trip."""
@@ -92,6 +94,7 @@ class Firing:
         self._holder = f"{os.getpid()}@{socket.gethostname()}"
         self._entries: dict[str, _Known] = {}
         self._orphans_at = 0
+        self._led_at: int | None = None
         self._again = False
         self.term = ""
         """The term this process fires in; empty while it does not lead."""
@@ -111,6 +114,10 @@ class Firing:
             self._fire(lead)
         if lead.chores:
             self._do(lead)
+        if self._led_at is None or asked - self._led_at > _ORPHANS_EVERY:
+            # A new leader, or the server was away: that nobody has declared an entry says nothing yet.
+            self._orphans_at = asked + _HEARD_AGAIN
+        self._led_at = asked
         if asked >= self._orphans_at:
             self._orphans_at = asked + _ORPHANS_EVERY
             self._find_orphans(lead)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from dispatch_celery.clock import from_ms
+from dispatch_celery.cron.census import CronCensus
 from dispatch_celery.cron.model import CronEntry, CronState, check_name
 from dispatch_celery.cron.store import CronStore
 from dispatch_celery.cron.timing import Timing
@@ -83,6 +84,10 @@ class CronReading:
         entry = self.get(id)
         return self._timing.upcoming(entry, from_ms(self._store.time()), min(max(count, 0), 100))
 
+    def census(self) -> CronCensus:
+        """Return how many entries there are and how late they are, in bounded trips: what measures are made of."""
+        return self._store.census()
+
     # -- the same on an event loop, written by .ci/make_twins.py
 
     async def aget(self, id: CronId | str) -> CronEntry:  # noqa: A002 - the word of the whole API
@@ -108,7 +113,9 @@ class CronReading:
         """Do as ``upcoming``, without holding the event loop."""
         return await asyncio.to_thread(self.upcoming, id, count=count)
 
-    # -- the same on an event loop, written by .ci/make_twins.py
+    async def acensus(self) -> CronCensus:
+        """Do as ``census``, without holding the event loop."""
+        return await asyncio.to_thread(self.census)
 
 
 def id_of(name: CronId | str) -> CronId:

@@ -94,6 +94,9 @@ class Registrar:
         return len(calls)
 
     def touch(self) -> None:
-        """Say that a live process declares this app's entries."""
-        if len(self._declarations):
-            self._store.touch([CronId.adopt(one.name) for one in self._declarations])
+        """Say that a live process declares this app's entries; one that was orphaned meanwhile goes on."""
+        ids = [CronId.adopt(one.name) for one in self._declarations]
+        if ids:
+            self._store.touch(ids)
+            if any(orphaned for _, orphaned in self._store.declared(ids)):
+                self.declare()

@@ -253,8 +253,6 @@ class CronService(CronReading):
         """Do as ``delete``, without holding the event loop."""
         await asyncio.to_thread(self.delete, id, revision=revision)
 
-    # -- the same on an event loop, written by .ci/make_twins.py
-
 
 def _conflict(name: str, expected: int, current: int) -> CronConflict:
     return CronConflict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from dispatch_celery.cron.census import CronCensus, take_cron_census
 from dispatch_celery.cron.model import CronEntry
 from dispatch_celery.cron.records import Birth, Registration
 from dispatch_celery.ids import CronId
@@ -22,13 +23,6 @@ class CronStore(WorkStore):
     """The scripts of one partition, typed."""
 
     # -- reading
-
-    def time(self) -> int:
-        """Return the server's time, in ms since 1970."""
-        if self._time.now is not None:
-            return self._time.now
-        seconds, microseconds = ask(self.port, Call.command("TIME"))
-        return int(seconds) * 1000 + int(microseconds) // 1000
 
     def raw(self, ids: Sequence[str]) -> list[dict[str, bytes]]:
         """Return entries as they are stored, in one trip; empty where there is none."""
@@ -49,6 +43,10 @@ class CronStore(WorkStore):
             CronEntry.load(cron_id, pairs(fields), lines) if fields else None
             for cron_id, fields, lines in zip(ids, replies[::2], replies[1::2], strict=True)
         ]
+
+    def census(self) -> CronCensus:
+        """Look at all entries."""
+        return take_cron_census(self.port, self._keys, self._time.now)
 
     def _reading(self, cron_id: str) -> Call:
         return Call.command("HGETALL", self._keys.cron(cron_id))
