@@ -63,8 +63,10 @@ class Replays:
         self._observer = observer
         self._declared = declared
 
-    def one(self, job_id: JobId, request: Request) -> JobId | None:
-        """Replay one dead letter; return the job that stands for it now, or None where there is no such job.
+    def one(self, job_id: JobId, request: Request, *, delay: int | None = None) -> JobId | None:
+        """Replay one dead letter, due after a delay in ms (None: at once); return the job that stands for it now.
+
+        None where there is no such job.
 
         Raises:
             AlreadyReplayed, PayloadError, UnknownJob: see ``DeadLetterService.replay``.
@@ -75,7 +77,7 @@ class Replays:
         if stored.state != JobState.FAILED and not stored.replayed_as:
             return self._instead(job_id, request, Replayed("STATE", stored.state))
         (payload,) = self._store.payloads([job_id])
-        new, edits = self._new(stored, payload, request)
+        new, edits = self._new(stored, payload, request, delay)
         if not request.force and not stored.replayed_as:
             self._refuse_unknown([stored])
         answer = self._store.replay(job_id, new, edits=edits)

@@ -7,6 +7,7 @@ and whoever asks again is told so; ``force`` then sends it again. The dead lette
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from dispatch_celery.clock import from_ms
@@ -15,23 +16,27 @@ from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.errors import DeadLetterNotFound, StateConflict
 from dispatch_celery.ids import mint_nonce
 
-__all__ = ["Returner", "Returns"]
+__all__ = ["Returner", "Returns", "SendBack"]
+
+
+class SendBack(Protocol):
+    """What sends one message back to the broker."""
+
+    def __call__(self, raw: bytes, *, queue: str, elsewhere: bool) -> None:
+        """Send a kept message as it came; ``elsewhere``: to ``queue``, not where it was sent first.
+
+        Raises:
+            StateConflict: it cannot be sent as it came, or no queue takes it; nothing was sent.
+            StoreUnavailable: the broker has not answered; it may have been sent.
+        """
+        ...
 
 
 class Returner(Protocol):
     """What hands messages to the broker."""
 
-    def put_back(self, raw: bytes, *, queue: str, elsewhere: bool) -> None:
-        """Send a kept message as it came; ``elsewhere``: to ``queue``, not where it was sent first.
-
-        Raises:
-            StateConflict: it cannot be sent as it came; nothing was sent.
-            StoreUnavailable: the broker does not answer.
-        """
-        ...
-
-    def reach(self) -> None:
-        """Make sure that the broker answers.
+    def reach(self) -> AbstractContextManager[SendBack]:
+        """Make sure that the broker answers; yield what sends a message back.
 
         Raises:
             StoreUnavailable: it does not.
@@ -55,7 +60,10 @@ class Returns:
         if letter.job_id is not None:
             raise StateConflict(f"{letter.id} is a job, not a message: replay it")
         # Reached before anything is noted: a broker that is away leaves nothing in doubt.
-        self._returner.reach()
+        with self._returner.reach() as send:
+            return self._sent(letter, send, queue=queue, force=force)
+
+    def _sent(self, letter: DeadLetter, send: SendBack, *, queue: str | None, force: bool) -> bool:
         asker = mint_nonce()
         verdict, at = self._store.put_back(letter.id, asker, "ask", force=force)
         if verdict == "DONE":
@@ -69,7 +77,7 @@ class Returns:
                 " Look into its queue, and pass force=True to put it back again"
             )
         try:
-            self._returner.put_back(letter.raw, queue=queue or letter.queue, elsewhere=queue is not None)
+            send(letter.raw, queue=queue or letter.queue, elsewhere=queue is not None)
         except StateConflict:
             self._store.put_back(letter.id, asker, "undo")
             raise

@@ -232,8 +232,8 @@ class DeadLetterSelection:
         return await asyncio.to_thread(self.purge, limit=limit, on_progress=on_progress)
 
 
-def due_times(rate: str | None) -> Iterator[int | None]:
-    """Yield the delays of one replay after another, in ms: none without a rate.
+def due_times(rate: str | None, *, done: int = 0) -> Iterator[int | None]:
+    """Yield the delays of one replay after another, in ms, behind those that were ``done``: none without a rate.
 
     Raises:
         ConfigurationError: it is no rate.
@@ -244,11 +244,10 @@ def due_times(rate: str | None) -> Iterator[int | None]:
     if found is None or float(found[1]) == 0:
         raise ConfigurationError(f"a rate is a number of jobs per second, minute or hour, such as '10/s', not {rate!r}")
     interval = _UNITS[found[3]] * int(found[2] or 1) / float(found[1])
-    return _spread(interval)
+    return _spread(interval, done)
 
 
-def _spread(interval: float) -> Iterator[int | None]:
-    place = 0
+def _spread(interval: float, place: int) -> Iterator[int | None]:
     while True:
         yield math.floor(place * interval) or None
         place += 1

@@ -8,6 +8,7 @@ import getpass
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.dlq.filters import DeadLetterFilter
 from dispatch_celery.dlq.listing import DeadLetterListing
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup, DeadLetterOrigin
@@ -19,7 +20,7 @@ from dispatch_celery.dlq.store import DeadLetterStore
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
 from dispatch_celery.ids import DeadLetterId, JobId, mint_nonce
 from dispatch_celery.jobs.handle import JobHandle
-from dispatch_celery.jobs.options import check_queue
+from dispatch_celery.jobs.options import check_duration, check_queue
 from dispatch_celery.jobs.service import JobService
 from dispatch_celery.store.paging import Page
 from dispatch_celery.work.body import refuse_in_body
@@ -119,13 +120,15 @@ class DeadLetterService:
         *,
         arguments: Mapping[str, Any] | None = None,
         queue: str | None = None,
+        delay: Duration | None = None,
         force: bool = False,
     ) -> JobHandle[Any]:
         """Run a dead letter's job again as a new job, linked both ways; a second replay returns the first's.
 
         ``arguments``: all of the new job's, by name, instead of the dead one's; checked against the declaration where
-        this process has it, else by the worker. ``force``: also if no live worker has known the name; the new job
-        waits for one. If the job was retried meanwhile (``jobs.retry``), that job is returned.
+        this process has it, else by the worker. ``delay``: seconds until the new job is due. ``force``: also if no
+        live worker has known the name; the new job waits for one. If the job was retried meanwhile (``jobs.retry``),
+        that job is returned.
 
         Raises:
             AlreadyReplayed: it was, and not with these edits; the error names the job.
@@ -137,8 +140,10 @@ class DeadLetterService:
         refuse_in_body("dispatch.dlq.replay()")
         if queue is not None:
             check_queue(queue)
+        check_duration("delay", delay)
         job_id = JobId.parse(id) if id.startswith("job_") else DeadLetterId.parse(id).job_id
-        found = self._replays.one(job_id, Request(arguments=arguments, queue=queue, force=force))
+        request = Request(arguments=arguments, queue=queue, force=force)
+        found = self._replays.one(job_id, request, delay=None if delay is None else to_ms(delay) or None)
         if found is None:
             letter = self.get(id)
             raise StateConflict(
@@ -233,10 +238,11 @@ class DeadLetterService:
         *,
         arguments: Mapping[str, Any] | None = None,
         queue: str | None = None,
+        delay: Duration | None = None,
         force: bool = False,
     ) -> JobHandle[Any]:
         """Do as ``replay``, without holding the event loop."""
-        return await asyncio.to_thread(self.replay, id, arguments=arguments, queue=queue, force=force)
+        return await asyncio.to_thread(self.replay, id, arguments=arguments, queue=queue, delay=delay, force=force)
 
     async def areplay_all(
         self,

@@ -44,7 +44,7 @@ class DeadLetterWatch:
 
     def run_once(self) -> int:
         """Look at how many there are; delete one batch of the oldest if they are too many."""
-        pause = self._cap()  # first: a full server accepts deletions, and not the mark of an alert
+        pause = self._cap()
         self._alert()
         return pause
 

@@ -86,6 +86,8 @@ class Claimer:
             moved = replace(ref, name=name, queue=queue, priority=int(priority))
             if moved != ref:
                 self._publish([WakeUp(ref=moved, wake="0")])
+        elif verdict == "LIMITED":
+            self._observer("limited", ref, limit=found[0])
         elif verdict == "MISSING":
             logger.warning("dropping a wake-up without a record: %s (%s)", ref.id, ref.name)
             self._observer("orphaned", ref)

@@ -42,6 +42,7 @@ from dispatch_celery.work import spans
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.ports import Observer, Publisher, Seat
 from dispatch_celery.work.records import Stored, make_ref
+from dispatch_celery.work.scripts import woken_by
 from dispatch_celery.worker.claiming import Claimer
 from dispatch_celery.worker.execution import Execution, Released
 from dispatch_celery.worker.recorder import Recorder
@@ -121,9 +122,12 @@ class Executor:
         if isinstance(found, Claim):
             return found
         if verdict == "EXPIRED":
-            answer = self._store.cancel(ref, JobState.PENDING, "expired before it was started")
+            whole = self._store.whole(ref)
+            answer = self._store.cancel(whole, JobState.PENDING, "expired before it was started")
             if answer.verdict == "DONE":
-                self._observer("cancelled", ref)
+                self._observer("cancelled", whole)
+                if woken := woken_by(whole, answer):
+                    self._recorder.publish(woken)
         return None
 
     # -- run

@@ -8,9 +8,11 @@ own hand-over needs (callbacks, chains, chords). Header ``dispatch``: ``<job id>
 from __future__ import annotations
 
 import base64
+import calendar
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -40,6 +42,7 @@ _PROPERTIES: Final = frozenset(
     }
 )
 """Of a message's properties, those its sender gave; the others are the broker's."""
+_TIME: Final = "seconds since 1970"
 _PRIORITIES: Final = frozenset("0123456789")
 
 
@@ -92,8 +95,7 @@ def embed_of(wakeup: WakeUp) -> dict[str, Any]:
 
 def envelope_of(message: Any) -> bytes:
     """Return a whole message as JSON, for a raw dead letter: a person wants to see where it came from."""
-    body = message.body
-    data = bytes(body) if isinstance(body, bytes | memoryview) else str(body).encode("utf-8", "surrogatepass")
+    data = _bytes_of(message)
     try:
         text, encoding = data.decode(), None
     except UnicodeDecodeError:
@@ -108,10 +110,35 @@ def envelope_of(message: Any) -> bytes:
         "body": text,
     }
     try:
-        kept = json.dumps(whole)
+        kept = json.dumps(whole, default=_kept_time)
     except (TypeError, ValueError):
         kept = json.dumps({**whole, "approximate": True}, default=repr, skipkeys=True)
     return kept.encode()[:_LARGEST]
+
+
+def _bytes_of(message: Any) -> bytes:
+    """Return a body as it was sent. py-amqp decodes those that say how; kombu leaves others as they are."""
+    body = message.body
+    if isinstance(body, bytes | memoryview):
+        return bytes(body)
+    try:
+        return str(body).encode(message.content_encoding or "utf-8")
+    except (LookupError, UnicodeError):
+        return str(body).encode("utf-8", "surrogatepass")
+
+
+def _kept_time(value: Any) -> dict[str, int]:
+    """Return a time in a header as JSON has it: RabbitMQ writes them itself, into ``x-death``."""
+    if not isinstance(value, datetime):
+        raise TypeError(type(value))
+    return {_TIME: calendar.timegm(value.utctimetuple())}
+
+
+def _found_time(table: dict[str, Any]) -> Any:
+    try:
+        return datetime.fromtimestamp(table[_TIME], UTC) if table.keys() == {_TIME} else table
+    except (TypeError, ValueError, OverflowError, OSError):  # a sender's own header of that name, which is no time
+        return table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +161,7 @@ class Envelope:
             StateConflict: it was kept in part, or in words, and is not what it was.
         """
         try:
-            whole = json.loads(raw)
+            whole = json.loads(raw, object_hook=_found_time)
         except ValueError:
             if raw.startswith(b'{"headers": ') and len(raw) >= _LARGEST:
                 raise StateConflict(f"the message was larger than {_LARGEST:,} bytes, and is kept in part") from None

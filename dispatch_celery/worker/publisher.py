@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -19,13 +20,15 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
-from dispatch_celery.errors import StateConflict, StoreUnavailable
+from dispatch_celery.dlq.returning import SendBack
+from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask_all
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work import spans
 from dispatch_celery.work.model import WakeUp
-from dispatch_celery.worker.messages import Envelope, celery_id, embed_of, header_of, headers_of
+from dispatch_celery.worker.messages import celery_id, embed_of, header_of, headers_of
+from dispatch_celery.worker.returning import send_back
 from dispatch_celery.worker.template import Template, reach
 
 __all__ = ["BrokerPublisher", "RidingPublisher"]
@@ -74,39 +77,24 @@ class BrokerPublisher:
         except unreachable as error:
             raise StoreUnavailable(f"the broker does not take messages: {type(error).__name__}: {error}") from error
 
-    def reach(self) -> None:
-        """Make sure that the broker answers.
+    @contextmanager
+    def reach(self) -> Iterator[SendBack]:
+        """Make sure that the broker answers; yield what sends a kept message back.
+
+        By a connection of its own: one that was open before may be so in name only, and the broker closes the channel
+        on which it refuses something.
 
         Raises:
-            StoreUnavailable: it does not.
+            StoreUnavailable: it does not answer.
         """
-        with self._producer() as producer:
-            producer.connection.ensure_connection(max_retries=1, timeout=5)
-
-    def put_back(self, raw: bytes, *, queue: str, elsewhere: bool) -> None:
-        """Send a message that was kept, as it came; ``elsewhere``: to ``queue``, not where it was sent first.
-
-        Raises:
-            StateConflict: it was not kept whole, or its bytes are those of another kind of broker.
-            StoreUnavailable: the broker does not answer.
-        """
-        kept = Envelope.parse(raw)
-        if kept is None and not self._is_redis:
-            raise StateConflict("its bytes are those of a Redis list, and this broker is none")
-        with self._producer() as producer:
-            if kept is None:
-                with producer.connection.channel() as channel:
-                    channel.client.lpush(queue, raw)
-                return
-            there = {"exchange": "", "routing_key": queue} if elsewhere or not kept.routing_key else {}
-            producer.publish(
-                kept.body,
-                content_type=kept.content_type,
-                content_encoding=kept.content_encoding,
-                headers=dict(kept.headers),
-                retry=False,
-                **{"exchange": kept.exchange, "routing_key": kept.routing_key, **there, **kept.properties},
-            )
+        connection = self._app.connection_for_write(transport_options=self._options())
+        try:
+            reach(connection)
+            yield partial(send_back, connection.channel(), redis=self._is_redis)
+        except BaseException:
+            connection.collect(socket_timeout=1)  # a broker that does not answer is not waited for once more
+            raise
+        connection.release()
 
     def announce(self, wakeups: Sequence[WakeUp]) -> None:
         """Do nothing: Celery has told each publication of its own accord."""
@@ -142,14 +130,17 @@ class BrokerPublisher:
         except Exception:  # noqa: BLE001 - only a hint; every transport fails in its own way
             return None
 
+    def _options(self) -> dict[str, Any]:
+        return {
+            **(self._app.conf.broker_transport_options or {}),
+            **({} if self._is_redis else {"confirm_publish": True}),
+        }
+
     def _connected(self) -> Connection:
         with self._lock:
             if self._connection is None or self._pid != os.getpid():
                 self._pid = os.getpid()
-                options = {**(self._app.conf.broker_transport_options or {})}
-                if not self._is_redis:
-                    options["confirm_publish"] = True
-                connection = self._app.connection_for_write(transport_options=options)
+                connection = self._app.connection_for_write(transport_options=self._options())
                 reach(connection)
                 self._connection = connection
             return self._connection

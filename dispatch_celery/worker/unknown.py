@@ -18,7 +18,7 @@ def give_back(jobs: JobStore, runs: RunStore, ref: WorkRef, observer: Observer, 
     """Delay the wake-up of work this worker does not know.
 
     When no live worker has known it for too long, a job is dead-lettered and a run parked. A worker that knows the
-    name lets them go on (``upkeep.Revival``).
+    name lets them go on (``upkeep.Revival``). The run a dead-lettered job belongs to is woken by the leader's sweep.
     """
     answer = jobs.give_back(ref, pause=max(1_000, settings.renew_every))
     if answer.verdict != "ABANDON":
@@ -34,6 +34,7 @@ def give_back(jobs: JobStore, runs: RunStore, ref: WorkRef, observer: Observer, 
             observer("parked", ref, reason="unknown")
         return
     error = {"type": "dispatch_celery.errors.UnknownJob", "message": message, "traceback": ""}
+    ref = jobs.whole(ref)
     if jobs.abandon(ref, error=json.dumps(error), reason="unknown").verdict == "DONE":
         observer("failed", ref, error=None)
         observer("dead_lettered", ref, error=None)

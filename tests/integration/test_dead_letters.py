@@ -168,6 +168,19 @@ def test_a_rate_spreads_the_due_times(yard: Graveyard) -> None:
     assert yard.world.problems() == []
 
 
+def test_one_replay_may_be_due_later(yard: Graveyard) -> None:
+    """A delay is the new job's own: whoever asks again gets that job, whatever the delay."""
+    dead = yard.dead()
+    new = yard.dlq.replay(dead, delay=60)
+    job = new.info()
+
+    assert (job.state, job.due_at - job.created_at) == (JobState.SCHEDULED, timedelta(seconds=60))
+    assert yard.dlq.replay(dead, delay=5).id == new.id
+    with pytest.raises(ConfigurationError, match="delay"):
+        yard.dlq.replay(yard.dead(), delay=-1)
+    assert yard.world.problems() == []
+
+
 @pytest.mark.parametrize("rate", ["fast", "0/s", "10", "-1/s", "10/d", 10])
 def test_a_rate_that_is_none_is_refused_before_anything_is_done(yard: Graveyard, rate: Any) -> None:
     """The error shows one that would do."""

@@ -253,30 +253,32 @@ def _dissolve(world: World) -> Act:
     return lambda: world.limits.dissolve("queue:q")
 
 
-_LIMITS = BreakerLimits(failures=1, window=60_000, cooldown=60_000, probes=1, hold=60_000)
+LIMITS = BreakerLimits(failures=1, window=60_000, cooldown=60_000, probes=1, hold=60_000)
+"""Of a breaker that the first failure opens."""
 
 
-def _shared(world: World) -> MiddlewareStore:
-    return MiddlewareStore(world.jobs.port, world.keys, world.time, lambda _name: None)
+def shared(world: World) -> MiddlewareStore:
+    """Return what middlewares share in a world."""
+    return MiddlewareStore(world.jobs.port, world.keys, world.time, lambda _name: None, pause=lambda *_, **__: None)
 
 
 def _admit(world: World) -> Act:
-    _shared(world).report("bank", "a", _LIMITS, ok=False)
+    shared(world).report("bank", "a", LIMITS, ok=False)
     world.passes(60_000)
-    return lambda: _shared(world).admit("bank", "b", _LIMITS)[0]
+    return lambda: shared(world).admit("bank", "b", LIMITS)[0]
 
 
 def _report(world: World) -> Act:
-    return lambda: _shared(world).report("bank", "a", _LIMITS, ok=False)[0]
+    return lambda: shared(world).report("bank", "a", LIMITS, ok=False)[0]
 
 
 def _begin(world: World) -> Act:
-    return lambda: _shared(world).begin("mail", "k", "job_1", hold=60_000)[0]
+    return lambda: shared(world).begin("mail", "k", "job_1", hold=60_000)[0]
 
 
 def _finish(world: World) -> Act:
     _begin(world)()
-    return lambda: _shared(world).finish("mail", "k", "job_1", result=b"1", window=60_000)
+    return lambda: shared(world).finish("mail", "k", "job_1", result=b"1", window=60_000)
 
 
 CASES: list[Case[World]] = [

@@ -12,6 +12,24 @@ from dispatch_celery.store.client import RedisStore
 from tests.lua.world import World
 
 
+def world_of_today(store: RedisStore, namespace: str) -> World:
+    """Return the world of a namespace, with the server's clock."""
+    world = World(store, namespace)
+    world.time.now = None
+    return world
+
+
+def end_as_dead(
+    world: World, job_id: JobId, message: str, *, kind: str = "ValueError", reason: str = "attempts used up"
+) -> JobId:
+    """Let a ready job die without a worker."""
+    (stored,) = world.records.stored([job_id])
+    assert stored is not None
+    error = json.dumps({"type": kind, "message": message, "traceback": ""})
+    assert world.jobs.abandon(stored.ref, error=error, reason=reason).verdict == "DONE"
+    return job_id
+
+
 class Graveyard:
     """An app on the suite's server, its store, and jobs that die without a worker."""
 
@@ -19,8 +37,7 @@ class Graveyard:
         self.app = Celery("graveyard", broker=url, set_as_current=False)
         self.app.conf.update(dispatch_namespace=namespace, dispatch_journal=10_000, **conf)
         self.dispatch = Dispatch(self.app)
-        self.world = World(store, namespace)
-        self.world.time.now = None
+        self.world = world_of_today(store, namespace)
 
         @self.dispatch.job(name="yard.pay", queue="yard")
         def pay(amount: int, card: str = "visa") -> str:
@@ -39,11 +56,7 @@ class Graveyard:
 
     def kill(self, job_id: JobId, message: str, *, kind: str = "ValueError", reason: str = "attempts used up") -> JobId:
         """Let a ready job die."""
-        (stored,) = self.world.records.stored([job_id])
-        assert stored is not None
-        error = json.dumps({"type": kind, "message": message, "traceback": ""})
-        assert self.world.jobs.abandon(stored.ref, error=error, reason=reason).verdict == "DONE"
-        return job_id
+        return end_as_dead(self.world, job_id, message, kind=kind, reason=reason)
 
     def many_dead(self, count: int) -> list[JobId]:
         """Return many jobs of the app that have died of the same."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from dispatch_celery.ids import EventId, JobId, RunId
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.work.model import WakeUp
-from dispatch_celery.worker.messages import HEADER, celery_id, embed_of, headers_of, ref_of
+from dispatch_celery.worker.messages import HEADER, Envelope, celery_id, embed_of, headers_of, ref_of
 from dispatch_celery.workflows.model import RunRef
 
 JOB = JobId.adopt("one")
@@ -122,3 +124,23 @@ def test_a_callers_headers_do_not_replace_ours() -> None:
 
     assert ref_of("shop.job", headers[HEADER]) == wakeup.ref
     assert headers["task"] == "shop.job"
+
+
+@pytest.mark.parametrize(
+    ("kept", "header"),
+    [
+        ({"seconds since 1970": 1.5}, datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)),
+        ({"seconds since 1970": "noon"}, {"seconds since 1970": "noon"}),
+        ({"seconds since 1970": [1]}, {"seconds since 1970": [1]}),
+        ({"seconds since 1970": 1e15}, {"seconds since 1970": 1e15}),
+        ({"seconds since 1970": 1e300}, {"seconds since 1970": 1e300}),
+    ],
+)
+def test_a_time_among_the_headers_of_a_kept_message_is_read(kept: dict[str, Any], header: object) -> None:
+    """A sender's own table of the same shape, which is no time, stays what it was."""
+    whole = {"headers": {"at": kept}, "content_type": None, "delivery_info": {}, "properties": {}, "body": ""}
+
+    envelope = Envelope.parse(json.dumps(whole).encode())
+
+    assert envelope is not None
+    assert envelope.headers == {"at": header}
