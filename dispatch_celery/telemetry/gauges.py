@@ -11,8 +11,10 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from dispatch_celery.cluster.census import Census
 from dispatch_celery.errors import DispatchError
 from dispatch_celery.extensions.base import Extension
+from dispatch_celery.queues.census import LimitCensus
 from dispatch_celery.telemetry import names
 from dispatch_celery.telemetry.names import Labels
+from dispatch_celery.telemetry.picture import Picture, folded
 
 __all__ = ["Gauges"]
 
@@ -21,18 +23,28 @@ _FRESH: Final = 1.0
 
 Figure = tuple[float, Mapping[str, str]]
 
+_LIMITS: Final[Sequence[tuple[str, str, str, Callable[[LimitCensus], float | None]]]] = (
+    ("dispatch.limit.concurrency", "{job}", "How many may run at once.", lambda one: one.concurrency),
+    ("dispatch.limit.rate", "{job}/s", "How many may begin.", lambda one: one.rate),
+    ("dispatch.limit.permits", "{permit}", "Permits that are out.", lambda one: one.permits),
+    ("dispatch.limit.waiting", "{job}", "Jobs that wait for a permit.", lambda one: one.waiting),
+    ("dispatch.limit.oldest", "s", "For how long the first of them waits.", lambda one: one.oldest),
+    ("dispatch.limit.paused", "1", "Whether it is paused.", lambda one: int(one.paused)),
+)
+
 
 class Gauges(Extension):
     """Observes the state where this process leads, so that the fleet is measured once and not once per process."""
 
     patience = None
 
-    def __init__(self, meter: Meter, *, census: Callable[[], Census], queues: Labels) -> None:
-        self._census = census
+    def __init__(self, meter: Meter, *, look: Callable[[], Picture], queues: Labels, limits: Labels) -> None:
+        self._take = look
         self._queues = queues
+        self._limits = limits
         self._me = ""
         self._leads = False
-        self._seen: tuple[float, Census | None] = (0.0, None)
+        self._seen: tuple[float, Picture | None] = (0.0, None)
         for name, unit, words, read in self._all():
             meter.create_observable_gauge(name, [self._observing(read)], unit, words)
 
@@ -48,26 +60,30 @@ class Gauges(Extension):
         """Leave it to the next leader."""
         self._leads = False
 
-    def _all(self) -> Sequence[tuple[str, str, str, Callable[[Census], Iterable[Figure]]]]:
+    def _all(self) -> Sequence[tuple[str, str, str, Callable[[Picture], Iterable[Figure]]]]:
         return (
-            ("dispatch.queue.depth", "{item}", "Ready jobs and runs.", lambda now: self._by_queue(now, "depth")),
+            ("dispatch.queue.depth", "{item}", "Ready jobs and runs.", lambda now: self._by_queue(now.state, "depth")),
             (
                 "dispatch.queue.oldest",
                 "s",
                 "For how long the first is ready.",
-                lambda now: self._by_queue(now, "oldest"),
+                lambda now: self._by_queue(now.state, "oldest"),
             ),
-            ("dispatch.jobs", "{job}", "Jobs in each state.", lambda now: _by_state(now.jobs)),
-            ("dispatch.runs", "{run}", "Runs in each state.", lambda now: _by_state(now.runs)),
-            ("dispatch.dead_letters", "{letter}", "Dead letters.", lambda now: [(now.dead_letters, {})]),
-            ("dispatch.timers.overdue", "s", "How late the first timer is.", lambda now: [(now.overdue, {})]),
-            ("dispatch.workers", "{worker}", "Workers.", lambda now: _by_state(_workers(now))),
-            ("dispatch.lease.left", "s", "Until the first lease ends.", lambda now: [(now.lease_left, {})]),
-            ("dispatch.leader", "1", "Whether somebody leads.", lambda now: [(int(bool(now.leader)), {})]),
+            ("dispatch.jobs", "{job}", "Jobs in each state.", lambda now: _by_state(now.state.jobs)),
+            ("dispatch.runs", "{run}", "Runs in each state.", lambda now: _by_state(now.state.runs)),
+            ("dispatch.dead_letters", "{letter}", "Dead letters.", lambda now: [(now.state.dead_letters, {})]),
+            ("dispatch.timers.overdue", "s", "How late the first timer is.", lambda now: [(now.state.overdue, {})]),
+            ("dispatch.workers", "{worker}", "Workers.", lambda now: _by_state(_workers(now.state))),
+            ("dispatch.lease.left", "s", "Until the first lease ends.", lambda now: [(now.state.lease_left, {})]),
+            ("dispatch.leader", "1", "Whether somebody leads.", lambda now: [(int(bool(now.state.leader)), {})]),
+            *((name, unit, words, self._of_limits(read)) for name, unit, words, read in _LIMITS),
+            ("dispatch.crons", "{entry}", "Cron entries in each state.", lambda now: _by_state(now.crons.states)),
+            ("dispatch.cron.overdue", "s", "How late the first entry is.", lambda now: [(now.crons.overdue, {})]),
+            ("dispatch.cron.leader", "1", "Whether somebody fires.", lambda now: [(int(bool(now.crons.leader)), {})]),
         )
 
     def _observing(
-        self, read: Callable[[Census], Iterable[Figure]]
+        self, read: Callable[[Picture], Iterable[Figure]]
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> list[Observation]:
             now = self._look()
@@ -75,17 +91,24 @@ class Gauges(Extension):
 
         return observe
 
-    def _look(self) -> Census | None:
+    def _look(self) -> Picture | None:
         if not self._leads:
             return None
-        taken, census = self._seen
-        if census is None or time.monotonic() - taken > _FRESH:
+        taken, seen = self._seen
+        if seen is None or time.monotonic() - taken > _FRESH:
             try:
-                census = self._census()
+                seen = self._take()
             except DispatchError:
-                census = None  # the next collection looks again; a gap in the picture says it well enough
-            self._seen = (time.monotonic(), census)
-        return census
+                seen = None  # the next collection looks again; a gap in the picture says it well enough
+            self._seen = (time.monotonic(), seen)
+        return seen
+
+    def _of_limits(self, read: Callable[[LimitCensus], float | None]) -> Callable[[Picture], Iterable[Figure]]:
+        def figures(now: Picture) -> list[Figure]:
+            found = ((read(one), name) for name, one in folded(now.queues.limits, self._limits).items())
+            return [(value, {names.LIMIT: name}) for value, name in found if value is not None]
+
+        return figures
 
     def _by_queue(self, now: Census, figure: str) -> list[Figure]:
         found: dict[str, float] = {}

@@ -19,6 +19,7 @@ from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.metrics import Metrics
 from dispatch_celery.telemetry.names import Labels
 from dispatch_celery.telemetry.observed import Observed
+from dispatch_celery.telemetry.picture import take_picture
 from dispatch_celery.telemetry.tracing import Tracing
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.work.spans import Ended, follow
@@ -77,7 +78,9 @@ def install(
     dispatch.add_middleware(tracing)
     dispatch.add_middleware(measures)
     dispatch.add_extension(measures)
-    dispatch.add_extension(Gauges(meter, census=dispatch.census, queues=queues))
+    dispatch.add_extension(
+        Gauges(meter, look=lambda: take_picture(dispatch), queues=queues, limits=Labels(cap=max_labels))
+    )
 
 
 _installed: Final[WeakKeyDictionary[Any, _Following]] = WeakKeyDictionary()

@@ -10,6 +10,7 @@ instrument                         kind       labels beside ``messaging.destinat
 ``dispatch.step.duration``         histogram  ``dispatch.name``, ``dispatch.outcome``, ``error.type``; no queue
 ``dispatch.worker.transitions``    counter    ``dispatch.transition``; no queue
 ``dispatch.event.published``       counter    ``dispatch.name``; no queue
+``dispatch.cron.late``             histogram  ``dispatch.name``: of the entry, from due until fired; no queue
 ``dispatch.queue.depth``           gauge
 ``dispatch.queue.oldest``          gauge
 ``dispatch.jobs``                  gauge      ``dispatch.state``; no queue
@@ -19,9 +20,18 @@ instrument                         kind       labels beside ``messaging.destinat
 ``dispatch.workers``               gauge      ``dispatch.state``; no queue
 ``dispatch.lease.left``            gauge      none: until the first lease ends
 ``dispatch.leader``                gauge      none: 1 while somebody leads
+``dispatch.limit.concurrency``     gauge      ``dispatch.limit``: how many may run at once; no queue
+``dispatch.limit.rate``            gauge      ``dispatch.limit``: how many may begin, a second; no queue
+``dispatch.limit.permits``         gauge      ``dispatch.limit``: permits that are out; no queue
+``dispatch.limit.waiting``         gauge      ``dispatch.limit``: jobs that wait for a permit; no queue
+``dispatch.limit.oldest``          gauge      ``dispatch.limit``: for how long the first of them waits; no queue
+``dispatch.limit.paused``          gauge      ``dispatch.limit``: 1 where it is paused; no queue
+``dispatch.crons``                 gauge      ``dispatch.state``; no queue
+``dispatch.cron.overdue``          gauge      none: how late the most overdue entry is by now
+``dispatch.cron.leader``           gauge      none: 1 while somebody fires
 =================================  =========  ========================================================================
 
-Times are in seconds. Gauges are read by the leader's process only, at each collection, in two trips.
+Times are in seconds. Gauges are read by the leader's process only, at each collection, in eight bounded trips at most.
 """
 
 from __future__ import annotations
@@ -36,7 +46,7 @@ from typing import Any, Final
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from dispatch_celery.extensions.base import Extension
-from dispatch_celery.ids import EventId
+from dispatch_celery.ids import CronId, EventId, JobId, RunId
 from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.middleware.base import ExecutionContext
@@ -91,6 +101,7 @@ class Metrics(Extension):
         self._errors = Labels(cap=max_labels)
         self._step_names = Labels(cap=max_labels)
         self._event_names = Labels(cap=max_labels)
+        self._cron_names = Labels(cap=max_labels)
         self._jobs = Tally(meter, "dispatch.job.transitions", "{transition}", "What happened to jobs.", _WORK)
         self._runs = Tally(meter, "dispatch.run.transitions", "{transition}", "What happened to runs.", _WORK)
         self._workers = Tally(
@@ -99,6 +110,7 @@ class Metrics(Extension):
         self._events = Tally(meter, "dispatch.event.published", "{event}", "Events published.", (names.NAME,))
         self._processed = _histogram(meter, names.PROCESS_DURATION, "Attempts of jobs and slices of runs.")
         self._waited = _histogram(meter, "dispatch.job.wait", "From ready until a worker took it.")
+        self._late = _histogram(meter, "dispatch.cron.late", "From due until fired.")
         self._steps = _histogram(meter, "dispatch.step.duration", "Attempts of steps and undos.")
 
     # -- told by the executor
@@ -147,6 +159,10 @@ class Metrics(Extension):
     def on_job_enqueued(self, job: JobRef) -> None:
         """Count."""
         self._job(job, "enqueued")
+
+    def on_job_limited(self, job: JobRef, limit: str) -> None:  # noqa: ARG002 - the hook's parameter
+        """Count."""
+        self._job(job, "limited")
 
     def on_job_started(self, job: JobRef) -> None:
         """Count."""
@@ -235,6 +251,18 @@ class Metrics(Extension):
     def on_event_published(self, event: EventId, name: str, key: str) -> None:  # noqa: ARG002 - as above
         """Count."""
         self._events.add(self._event_names.of(name))
+
+    def on_cron_fired(
+        self,
+        cron: CronId,  # noqa: ARG002 - as above
+        name: str,
+        slot: datetime | None,
+        id: JobId | RunId,  # noqa: A002, ARG002 - as above
+        late: float,
+    ) -> None:
+        """Measure how late a slot was fired; by hand, nothing is late."""
+        if slot is not None:
+            self._late.record(late, {names.NAME: self._cron_names.of(name)})
 
 
 def _histogram(meter: Meter, name: str, words: str) -> Any:

@@ -30,6 +30,7 @@ TRANSITION: Final = "dispatch.transition"
 STEP: Final = "dispatch.step.id"
 STATE: Final = "dispatch.state"
 KIND: Final = "dispatch.kind"
+LIMIT: Final = "dispatch.limit"
 
 OTHER: Final = "other"
 """What stands for every value beyond the bound."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from dispatch_celery.cluster.census import Census
 from dispatch_celery.extensions.base import Extension
 from dispatch_celery.middleware.base import Middleware
+from dispatch_celery.telemetry.picture import Counted
 
 __all__ = ["Observed"]
 
 
-class Observed(Protocol):
+class Observed(Counted, Protocol):
     """What telemetry asks of a ``Dispatch``."""
 
     @property
@@ -25,8 +25,4 @@ class Observed(Protocol):
 
     def add_extension(self, extension: Extension) -> None:
         """Hear of transitions."""
-        ...
-
-    def census(self) -> Census:
-        """Look at the whole state."""
         ...

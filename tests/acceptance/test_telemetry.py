@@ -7,13 +7,17 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatch_celery import JobState
+from tests.support.cron_fleet import APP, CronFleet, cron_fleet
 from tests.support.eventually import eventually
 from tests.support.listening import Notebook
+from tests.support.servers import free_port
 from tests.support.workers import ROOT, Fleet, Worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
@@ -129,12 +133,55 @@ def test_beside_sentry_a_failure_is_told_once(shop: Fleet, seen: Notebook) -> No
     assert len([span for span in _spans(seen) if span["id"] == failed.id]) == 1
 
 
-def test_a_backend_that_is_down_stops_no_worker(shop: Fleet, seen: Notebook) -> None:
-    """Jobs complete as ever, and the worker stops cleanly."""
-    worker = _start(shop, seen, "away", *POOLS["threads"])
-    handles = [shop.shop.add.enqueue(n) for n in range(50)]
-    assert [handle.result(timeout=20) for handle in handles] == [n + 1 for n in range(50)]
+def _works_on(fleet: CronFleet, backend: str, *arguments: str, **environment: str) -> None:
+    """Let a worker whose spans and measures go to a backend fire, run jobs, and stop; it must not notice."""
+    worker = fleet.worker(
+        *("w1", *arguments, "-I", MODULE),
+        SHOP_OBSERVED=str(fleet.folder / "observed.txt"),
+        SHOP_OBSERVERS="otlp",
+        SHOP_OBSERVED_APP=APP,
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend,
+        **environment,
+    )
+    handles = [fleet.module.note.enqueue("asked") for _ in range(20)]
+    eventually(lambda: len(fleet.effects("seconds")) >= 2, within=30, what="two slots were fired and executed")
+    for handle in handles:
+        assert handle.result(timeout=20) is None
+    worker.wait_for("Failed to export metrics batch")
     assert worker.terminate() == 0
+
+    fires = fleet.dispatch.crons.get("seconds").fires
+    slots = [fire.slot.timestamp() for fire in fires if fire.outcome == "fired" and fire.slot]
+    assert len(slots) == len(fires)
+    assert slots == [slots[0] - number for number in range(len(slots))]
+    executed = [fire.id for fire in fires if fire.id and fleet.dispatch.jobs.get(fire.id).state == JobState.COMPLETED]
+    assert sorted(executed) == sorted(fleet.effects("seconds"))
+    assert list(fleet.dispatch.workers.list()) == []
+
+
+@pytest.fixture
+def crons(namespace: str, server_url: str, tmp_path: Path) -> Iterator[CronFleet]:
+    """Return a fleet whose workers fire an entry each second."""
+    with cron_fleet(namespace, server_url, tmp_path) as made:
+        yield made
+
+
+def test_a_backend_that_is_down_stops_no_worker(crons: CronFleet) -> None:
+    """Nobody listens where a real exporter sends to: jobs complete, each slot is fired, the worker stops cleanly."""
+    _works_on(crons, f"http://127.0.0.1:{free_port()}", *POOLS["threads"], OTEL_EXPORTER_OTLP_TIMEOUT="1")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_backend_that_never_answers_stops_no_worker(pool: str, crons: CronFleet) -> None:
+    """It takes what it is sent and says nothing, while the exporter waits for it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as hole:
+        backend = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        _works_on(crons, backend, *POOLS[pool], OTEL_EXPORTER_OTLP_TIMEOUT="3")
+        hole.settimeout(1)
+        caller, _ = hole.accept()
+        with caller:
+            assert caller.recv(4) == b"POST"
 
 
 def test_a_plain_call_brings_its_trace_along(shop: Fleet, seen: Notebook) -> None:

@@ -1,23 +1,22 @@
 """Telemetry in a worker of the shop (``-I tests.support.observed``): spans and errors are written to a notebook.
 
-``SHOP_OBSERVED`` names the notebook; ``SHOP_OBSERVERS`` who observes: ``ours``, ``celerys``, ``sentry`` or ``away``.
+``SHOP_OBSERVED`` names the notebook; ``SHOP_OBSERVERS`` who observes: ``ours``, ``celerys``, ``sentry`` or ``otlp``,
+which sends spans and measures to the server that OpenTelemetry's own variables name. ``SHOP_OBSERVED_APP`` is the
+module of the app, if it is not the shop.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricExportResult,
-    MetricsData,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 
@@ -53,35 +52,12 @@ class Written(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-class Away(SpanExporter):
-    """A backend that is down."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Fail."""
-        raise ConnectionError("no backend")
-
-
-class MetricsAway(MetricExporter):
-    """The same for measures."""
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Fail."""
-        raise ConnectionError("no backend")
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Have nothing."""
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Have nothing."""
-
-
 def observe(dispatch: Dispatch, notebook: Notebook, observers: str) -> None:
     """Install telemetry, and what the test wants beside it."""
     provider = TracerProvider()
-    if "away" in observers:
-        provider.add_span_processor(BatchSpanProcessor(Away(), schedule_delay_millis=50))
-        reader = PeriodicExportingMetricReader(MetricsAway(), export_interval_millis=50)
+    if "otlp" in observers:
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=50))
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=50)
         metrics.set_meter_provider(MeterProvider([reader]))
     else:
         provider.add_span_processor(SimpleSpanProcessor(Written(notebook)))
@@ -122,6 +98,5 @@ def _observe_with_sentry(notebook: Notebook) -> None:
 
 
 if os.environ.get("SHOP_OBSERVED"):
-    from tests.support import shop
-
-    observe(shop.dispatch, Notebook(Path(os.environ["SHOP_OBSERVED"])), os.environ["SHOP_OBSERVERS"])
+    observed = importlib.import_module(os.environ.get("SHOP_OBSERVED_APP", "tests.support.shop"))
+    observe(observed.dispatch, Notebook(Path(os.environ["SHOP_OBSERVED"])), os.environ["SHOP_OBSERVERS"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import pytest
 from celery import Celery
@@ -15,13 +16,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from dispatch_celery import Constant, Dispatch, JobState, Retry, Workflow
 from dispatch_celery.cluster.census import Census
+from dispatch_celery.cron.service import CronService
 from dispatch_celery.errors import StoreUnavailable
-from dispatch_celery.ids import JobId
+from dispatch_celery.ids import CronId, JobId
 from dispatch_celery.jobs.model import JobRef
+from dispatch_celery.queues.service import QueueService
 from dispatch_celery.telemetry import install, names, prometheus
 from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.instrumenting import _following
 from dispatch_celery.telemetry.names import OTHER, Labels
+from dispatch_celery.telemetry.picture import Picture, take_picture
 from dispatch_celery.testing import Kit
 from dispatch_celery.work.spans import follow
 
@@ -113,6 +117,15 @@ def test_transitions_are_counted_by_name_and_queue(kit: Kit) -> None:
         assert (transition, grown("dispatch.job.transitions", **labels)) == (transition, count)
 
 
+def test_a_job_that_waits_for_a_permit_is_counted(kit: Kit) -> None:
+    """Beside its enqueue."""
+    dispatch.queues.pause("mail")
+    send.enqueue("you")
+
+    assert grown("dispatch.job.transitions", **{"dispatch.transition": "limited"}) == 1
+    assert grown("dispatch.job.transitions", **{"dispatch.transition": "enqueued"}) == 1
+
+
 def test_a_dead_letter_that_is_reopened_is_told(kit: Kit) -> None:
     """By the one who asks for it, once; it is enqueued no second time."""
     lost = send.options(retry=Retry(1)).enqueue("nobody")
@@ -174,6 +187,15 @@ def test_names_that_are_not_declared_are_folded(kit: Kit) -> None:
     assert len({dict(labels)[names.DESTINATION] for labels in series}) <= 110
 
 
+def test_fires_of_cron_are_timed_by_entry(kit: Kit) -> None:
+    """From due until fired; one by hand was never due, and is not late."""
+    extension = _following(dispatch)._measures
+    for slot in (datetime(2027, 1, 1, tzinfo=UTC), None):
+        extension.on_cron_fired(CronId.adopt("nightly"), "nightly", slot, JobId.mint(), 0.5)
+
+    assert grown("dispatch.cron.late", **{"dispatch.name": "nightly"}) == 1
+
+
 def test_gauges_are_observed_by_the_leader_only(kit: Kit) -> None:
     """A process that does not lead observes nothing; a server that is away leaves a gap and raises nothing."""
     send.enqueue("you")
@@ -181,14 +203,14 @@ def test_gauges_are_observed_by_the_leader_only(kit: Kit) -> None:
     looks: list[int] = []
     answers = [StoreUnavailable("away"), None]
 
-    def census() -> Census:
+    def look() -> Picture:
         looks.append(1)
         answer = answers.pop(0) if answers else None
         if answer is not None:
             raise answer
-        return dispatch.census()
+        return take_picture(dispatch)
 
-    gauges = Gauges(MeterProvider([mine]).get_meter("test"), census=census, queues=Labels())
+    gauges = Gauges(MeterProvider([mine]).get_meter("test"), look=look, queues=Labels(), limits=Labels())
     gauges.on_worker_joined("wrk_1")
     assert _values(mine) == {}
     gauges.on_leader_changed("wrk_2")
@@ -236,6 +258,9 @@ def test_prometheus_is_told_when_the_server_is_away() -> None:
 
     class Away:
         """A state server that does not answer."""
+
+        queues: ClassVar[QueueService]
+        crons: ClassVar[CronService]
 
         def census(self) -> Census:
             """Fail."""
