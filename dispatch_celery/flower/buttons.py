@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dispatch_celery.dlq.model import DeadLetter
+from dispatch_celery.flower.masking import line
 from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.queues.model import Queue
 from dispatch_celery.workflows.model import Run
@@ -31,6 +32,8 @@ class Button:
     wants_reason: bool = False
     wants_key: bool = False
     """Whether each press brings a key of its own, so that a repeated request is done once."""
+    edits: str = ""
+    """What is said above the field for arguments to change; empty where none can be."""
     option: str = ""
     """The name of a choice the person has, and its words."""
     option_words: str = ""
@@ -56,6 +59,12 @@ _JOB: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "run-now": {"label": "Run now", "look": "primary"},
     "replay": {"label": "Replay as a new job", "ask": "Run this dead letter again as a new job?"},
+    "edit": {
+        "label": "Edit and replay",
+        "yes": "Replay",
+        "ask": "Run this dead letter again as a new job with other arguments? Write those that change, as one JSON"
+        " object. The others stay as they were, also those that are hidden here.",
+    },
     "put-back": {
         "label": "Put back",
         "ask": "Put this message back into its queue, as it came? The dead letter stays until it is purged.",
@@ -120,9 +129,17 @@ def of_letter(letter: DeadLetter, verbs: Sequence[str]) -> list[Button]:
         if verb == "retry":
             body = {"expected": {"state": "failed", "replayed_as": letter.replayed_as}}
             found.append(Button(path=("jobs", str(letter.job_id), verb), body=body, **_JOB[verb]))
+        elif verb == "edit":
+            place = ("dead-letters", str(letter.id), "replay")
+            found.append(Button(path=place, body=body, edits=_names_of(letter), **_JOB[verb]))
         else:
             found.append(Button(path=("dead-letters", str(letter.id), verb), body=body, **_JOB[verb]))
     return found
+
+
+def _names_of(letter: DeadLetter) -> str:
+    names = ", ".join(letter.job.arguments) if letter.job else ""
+    return line(f"Arguments to change, of {names}" if names else "Arguments to give: it had none")
 
 
 def of_run(run: Run, verbs: Sequence[str], *, must_discard: bool) -> list[Button]:

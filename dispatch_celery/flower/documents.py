@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from dispatch_celery.cli.cron import cron_record
 from dispatch_celery.cli.plain import plain
 from dispatch_celery.events.model import EventRecord
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import words
 from dispatch_celery.flower.pages.dead_letters import letter_filters
 from dispatch_celery.flower.pages.model import PAGE_SIZE, Query
+from dispatch_celery.flower.pages.work import page_of
 from dispatch_celery.jobs.model import Job
 from dispatch_celery.store.paging import Page
 from dispatch_celery.workflows.model import Run
@@ -20,7 +22,6 @@ __all__ = ["DOCUMENTS", "Document"]
 Document = Callable[..., Any]
 
 _PAYLOADS: Final = ("arguments", "result", "progress", "payload")
-_CREATED: Final = ("created_after", "created_before")
 
 
 def _overview(desk: Desk, _: Query) -> Any:
@@ -36,8 +37,7 @@ def _overview(desk: Desk, _: Query) -> Any:
 
 
 def _jobs(desk: Desk, query: Query) -> Any:
-    filters = query.filters("state", "name", "queue", "error", times=_CREATED)
-    return _paged(desk.dispatch.jobs.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **filters), desk)
+    return _paged(page_of(desk.dispatch.jobs, query), desk)
 
 
 def _job(desk: Desk, _: Query, job_id: str) -> Any:
@@ -45,8 +45,7 @@ def _job(desk: Desk, _: Query, job_id: str) -> Any:
 
 
 def _runs(desk: Desk, query: Query) -> Any:
-    filters = query.filters("state", "name", "queue", "error", times=_CREATED)
-    return _paged(desk.dispatch.runs.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **filters), desk)
+    return _paged(page_of(desk.dispatch.runs, query), desk)
 
 
 def _run(desk: Desk, _: Query, run_id: str) -> Any:
@@ -78,6 +77,22 @@ def _letter(desk: Desk, _: Query, letter_id: str) -> Any:
 
 def _workers(desk: Desk, _: Query) -> Any:
     return {"now": plain(desk.now()), "records": plain(desk.dispatch.workers.list().records)}
+
+
+def _crons(desk: Desk, query: Query) -> Any:
+    filters = query.filters("state", "target", "origin")
+    page = desk.dispatch.crons.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **filters)
+    return {"records": [plain(cron_record(entry)) for entry in page], "next_cursor": page.next_cursor}
+
+
+def _cron(desk: Desk, _: Query, cron_id: str) -> Any:
+    entry = desk.dispatch.crons.get(cron_id)
+    arguments = desk.masking.arguments(entry.template.name, entry.arguments, entry.template.version)
+    return {**plain(cron_record(entry)), "arguments": arguments}
+
+
+def _queues(desk: Desk, _: Query) -> Any:
+    return {"records": plain(tuple(desk.dispatch.queues.list()))}
 
 
 def _paged(page: Page[Any], desk: Desk) -> Any:
@@ -120,6 +135,9 @@ DOCUMENTS: Final[Mapping[str, tuple[int, Document]]] = {
     "events/": (1, _event),
     "dead-letters": (0, _letters),
     "dead-letters/": (1, _letter),
+    "crons": (0, _crons),
+    "crons/": (1, _cron),
+    "queues": (0, _queues),
     "workers": (0, _workers),
 }
 """By their address below that of the API; with a slash at its end an id follows."""

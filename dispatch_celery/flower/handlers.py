@@ -265,7 +265,7 @@ class ActionAnswers(DocumentAnswers):
             raise HTTPError(413, "this is more than any button sends")
         try:
             found = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise HTTPError(400, "this is no JSON") from None
         if not isinstance(found, dict):
             raise HTTPError(400, "a JSON object is expected")

@@ -20,9 +20,10 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 from pydantic import SecretStr
 
 from dispatch_celery.cli.plain import printable
+from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.summary import hidden_fields, is_secret
 
-__all__ = ["EVERYTHING", "NAMES", "Hints", "Masking", "block", "line", "words"]
+__all__ = ["EVERYTHING", "NAMES", "Hints", "Masking", "block", "line", "refuse_masks", "words"]
 
 MASK: Final = "***"
 NAMES: Final = (
@@ -34,6 +35,9 @@ _LONGEST: Final = 20_000
 _LONGEST_LINE: Final = 300
 _LISTS: Final = (list, tuple, set, frozenset, Sequence)
 _IN_URL: Final = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
+
+
+_MASKED_URL: Final = re.compile(r"://[^\s/:@]*:" + re.escape(MASK) + "@")
 
 
 class _Everything(dict[str, Any]):
@@ -97,6 +101,30 @@ class Masking:
         """Return a masked value as people read it: indented, printable, and cut where it is large."""
         whole = json.dumps(value, indent=2, ensure_ascii=False, default=str)
         return block(whole)
+
+
+def refuse_masks(edits: Mapping[str, Any]) -> None:
+    """Refuse values that somebody copied from a page, with a mask in them instead of what was there.
+
+    Raises:
+        ConfigurationError: the mask would take the place of what it hides.
+    """
+    for name, value in edits.items():
+        if _holds_mask(value, 0):
+            raise ConfigurationError(
+                f"{line(name, 80)} holds {MASK}, which stands for what is hidden from you: leave this argument out, and"
+                " it stays as it was, or write all of it anew"
+            )
+
+
+def _holds_mask(value: Any, depth: int) -> bool:
+    if depth > _DEEPEST:  # what lies deeper is hidden, too
+        return True
+    if isinstance(value, str):
+        return value == MASK or _MASKED_URL.search(value) is not None
+    if isinstance(value, Mapping):
+        return any(_holds_mask(part, depth + 1) for part in value.values())
+    return isinstance(value, list) and any(_holds_mask(part, depth + 1) for part in value)
 
 
 def words(text: str) -> str:

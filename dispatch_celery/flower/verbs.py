@@ -6,6 +6,7 @@ any more, nothing is done and the person is told. A program that sends none gets
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -14,6 +15,7 @@ from dispatch_celery.app import Dispatch
 from dispatch_celery.dlq.model import DeadLetter
 from dispatch_celery.errors import ConfigurationError, StateConflict
 from dispatch_celery.flower.desk import Desk
+from dispatch_celery.flower.masking import line, refuse_masks
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.workflows.model import RunState
 
@@ -55,6 +57,28 @@ class Asked:
     def flag(self, name: str) -> bool:
         """Return whether something is said to be so."""
         return self.values.get(name) is True
+
+    def edits(self) -> dict[str, Any] | None:
+        """Return the arguments that are to take the place of others, by name; None where none are to.
+
+        A form sends them as the text that a person has written, so that no browser rounds a number in it.
+
+        Raises:
+            ConfigurationError: they are no JSON object, name nothing, or hold the mask of what is hidden.
+        """
+        found = self.values.get("edits")
+        if found is None:
+            return None
+        if isinstance(found, str):
+            try:
+                found = json.loads(found)
+            except (ValueError, RecursionError) as error:
+                why = error if isinstance(error, ValueError) else "it is nested too deeply"
+                raise ConfigurationError(f"the arguments to change are no JSON: {why}") from None
+        if not isinstance(found, dict) or not found:
+            raise ConfigurationError('the arguments to change are one JSON object with their names: {"name": value}')
+        refuse_masks(found)
+        return found
 
     @property
     def expected(self) -> Mapping[str, Any]:
@@ -205,10 +229,14 @@ def _check_letter(desk: Desk, letter_id: str, asked: Asked) -> DeadLetter:
 
 
 def _replay_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
-    if asked.expected:
-        _check_letter(desk, letter_id, asked)
-    handle = desk.dispatch.dlq.replay(letter_id)
-    return Done(message=f"{letter_id} runs again as the new job {handle.id}.", about=handle.id)
+    edits = asked.edits()
+    letter = _check_letter(desk, letter_id, asked) if asked.expected or edits else None
+    if letter is None or letter.job is None or not edits:
+        handle = desk.dispatch.dlq.replay(letter_id)
+        return Done(message=f"{letter_id} runs again as the new job {handle.id}.", about=handle.id)
+    handle = desk.dispatch.dlq.replay(letter_id, arguments={**letter.job.arguments, **edits})
+    changed = ", ".join(line(name, 80) for name in edits)
+    return Done(message=f"{letter_id} runs again as the new job {handle.id}, with another {changed}.", about=handle.id)
 
 
 def _purge_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
@@ -251,7 +279,9 @@ def _switch(verb: str, words: str) -> Verb:
 def _hold(verb: str, words: str) -> Verb:
     def act(desk: Desk, place: str, _: Asked) -> Done:
         kind, _sep, name = place.partition(":")
-        getattr(desk.dispatch.queues, verb)(**{"job" if kind == "job" else "queue": name})
+        if kind not in ("queue", "job"):  # a queue by its name alone
+            kind, name = "queue", place
+        getattr(desk.dispatch.queues, verb)(**{kind: name})
         return Done(message=f"{'Jobs named' if kind == 'job' else 'The queue'} {name}: {words}.")
 
     return act

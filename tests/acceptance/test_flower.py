@@ -171,6 +171,7 @@ def test_a_killed_pool_process_leaves_a_true_state(shop: Fleet, flower: Flower) 
     assert (task["result"], task["failed"], task["exception"]) == ("1", None, None)
 
 
+@pytest.mark.faults
 def test_poison_is_shown_as_a_failure(shop: Fleet) -> None:
     """A job that killed its process too often is FAILURE."""
     with _watched(shop, DISPATCH_MAX_CRASHES="1") as flower:
@@ -191,6 +192,7 @@ def test_a_cancelled_job_is_shown_as_revoked(pool: str, shop: Fleet) -> None:
         flower.shows(handle.id, "REVOKED")
 
 
+@pytest.mark.faults
 def test_a_job_past_its_time_is_shown_as_a_failure(shop: Fleet) -> None:
     """A timed-out job whose code could not be stopped is FAILURE."""
     with _watched(shop, "-P", "threads", "-c", "2") as flower:

@@ -1,57 +1,26 @@
-"""A person with a browser: pages follow what happens, buttons do what they say, and nothing hostile is ever run.
-
-Needs Chromium (``apt-get install chromium``, or its path in ``CHROMIUM``) and playwright, which drives it. What the
-pages look like is kept in ``artefacts/flower``.
-"""
+"""A person with a browser: pages follow what happens, buttons do what they say, and nothing hostile is ever run."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from dispatch_celery import JobState, RunState, scope
 from tests.support.eventually import eventually
-from tests.support.flower_pages import USER, FlowerPages, flower_pages
-from tests.support.workers import ROOT, Fleet, fleet
+from tests.support.flower_pages import FlowerPages
+from tests.support.flower_person import IN_A_BROWSER, Person
+from tests.support.workers import Fleet
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
+pytestmark = IN_A_BROWSER
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.faults,
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: apt-get install chromium, or set CHROMIUM"),
-    pytest.mark.xdist_group("browser"),
-]
-
-PICTURES = ROOT / "artefacts" / "flower"
 TAGS = "<img/src=x/onerror=alert(1)><script>alert(2)</script>"
 HOSTILE = f"{TAGS}\"'`{{{{7*7}}}}"
 UNSEEN = "a\u202egnp.exe\x00\x1b[31m\u200b\u05e9\u05dc\u05d5\u05dd"
 LINK = "javascript:alert(3)"
-
-
-@pytest.fixture(scope="module")
-def town(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Return a fleet with one worker, and runs of every kind that it has brought to where they stay."""
-    with fleet(f"t{secrets.token_hex(4)}", server_url, tmp_path_factory.mktemp("town")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def pages(town: Fleet) -> Iterator[FlowerPages]:
-    """Return a Flower with a login, and the worker."""
-    with flower_pages(town) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -66,61 +35,6 @@ def runs(town: Fleet, pages: FlowerPages) -> dict[str, str]:
     for name, state in ends.items():
         eventually(lambda name=name, state=state: found[name].state() == state, within=30, what=f"{name} is {state}")
     return {name: str(handle.id) for name, handle in found.items()}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Return a browser."""
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Person:
-    """One tab, and all that went wrong in it."""
-
-    def __init__(self, context: Any, pages: FlowerPages) -> None:
-        self.pages = pages
-        self.tab = context.new_page()
-        self.wrong: list[str] = []
-        self.tab.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.tab.on("console", lambda line: self.wrong.append(line.text) if line.type == "error" else None)
-        self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
-
-    def go(self, path: str) -> None:
-        """Open a page, and wait until its script has run."""
-        self.tab.goto(f"{self.pages.url}/dispatch{path}")
-        self.tab.wait_for_selector(".dc-said", state="attached")
-
-    def keep(self, name: str) -> None:
-        """Keep a picture of what is seen."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        self.tab.screenshot(path=str(PICTURES / f"{name}.png"), full_page=True)
-
-    def press(self, label: str, *, confirm: str = "") -> None:
-        """Press a button, and confirm what it asks."""
-        self.tab.get_by_role("button", name=label, exact=True).first.click()
-        if confirm:
-            self.tab.locator("dialog").get_by_role("button", name=confirm, exact=True).click()
-
-    def reads(self, words: str) -> None:
-        """Wait until something can be read on the page."""
-        self.tab.get_by_text(words).first.wait_for(timeout=10_000)
-
-
-@pytest.fixture
-def person(chromium: Any, pages: FlowerPages) -> Iterator[Person]:
-    """Return a person who is logged in; whatever went wrong in the tab fails the test."""
-    name, _, password = USER.partition(":")
-    context = chromium.new_context(
-        viewport={"width": 1280, "height": 900}, http_credentials={"username": name, "password": password}
-    )
-    context.set_default_timeout(15_000)
-    made = Person(context, pages)
-    yield made
-    context.close()
-    assert made.wrong == []
 
 
 def test_pages_look_as_they_should(runs: dict[str, str], person: Person) -> None:
@@ -228,29 +142,6 @@ def test_a_run_is_helped_on(runs: dict[str, str], town: Fleet, person: Person) -
     person.reads("is started with what")
     (fork,) = [one for one in town.shop.dispatch.runs.list(name="shown.undone") if one.forked_from == runs["undone"]]
     assert person.tab.get_by_text("Look at it").get_attribute("href").endswith(fork.id)
-
-
-def test_dead_letters_are_triaged(town: Fleet, person: Person) -> None:
-    """Chosen letters go at once, and all that fit a filter after a word is typed."""
-    dlq = town.shop.dispatch.dlq
-    letters = [dlq.bury(b"{", queue="triage", reason="cut off") for _ in range(4)]
-    person.go("/dead-letters?queue=triage")
-    person.tab.check(f"#choose-{letters[0]}")
-    person.press("Purge chosen")
-    person.tab.locator("dialog input[name=word]").fill("purge")
-    person.tab.locator("dialog").get_by_role("button", name="Purge").click()
-    person.reads("1 purged.")
-    assert dlq.count(queue="triage") == 3
-    person.tab.locator(f"#row-{letters[0]}").wait_for(state="detached")
-
-    person.press("Purge all that fit")
-    assert person.tab.locator("dialog").get_by_role("button", name="Purge").is_disabled()
-    person.reads("Delete every dead letter with queue \u201ctriage\u201d")
-    person.tab.locator("dialog input[name=word]").fill("purge")
-    person.tab.locator("dialog").get_by_role("button", name="Purge").click()
-    person.reads("3 purged.")
-    person.reads("fits these filters")
-    assert dlq.count(queue="triage") == 0
 
 
 def test_hostile_names_and_payloads_are_text(town: Fleet, person: Person) -> None:

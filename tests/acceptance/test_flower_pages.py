@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dispatch_celery import DeadLetterId, JobState
+from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.embedded import EmbeddedServer
 from tests.support.eventually import eventually
 from tests.support.flower_pages import JSON, USER, FlowerPages, flower_pages
-from tests.support.workers import Fleet, fleet
+from tests.support.graveyard import end_as_dead, world_of_today
+from tests.support.workers import Fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower"), pytest.mark.timeout(120)]
 
 PAGES = ("", "/jobs", "/runs", "/events", "/dead-letters", "/workers")
 READ = ("overview", "jobs", "runs", "events", "dead-letters", "workers")
@@ -24,20 +24,6 @@ CROSS_SITE = (
     {"Origin": "https://evil.example"},
     {"Origin": "null"},
 )
-
-
-@pytest.fixture(scope="module")
-def town(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Return a fleet without workers, which tests share that look at records of their own only."""
-    with fleet(f"t{secrets.token_hex(4)}", server_url, tmp_path_factory.mktemp("town")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def pages(town: Fleet) -> Iterator[FlowerPages]:
-    """Return a Flower with a login."""
-    with flower_pages(town) as running:
-        yield running
 
 
 def test_the_menu_and_every_page_are_there(town: Fleet, pages: FlowerPages) -> None:
@@ -168,6 +154,7 @@ def test_read_only_is_obeyed(shop: Fleet) -> None:
         refused = pages.act(f"/jobs/{handle.id}/cancel")
         assert (refused.status, handle.state()) == (403, JobState.PENDING)
         assert pages.act("/dead-letters/purge", filters={}, before="2099-01-01T00:00:00+00:00").status == 403
+        assert pages.act("/dead-letters/replay", filters={}, dry_run=True).status == 403
 
 
 def test_without_a_login_pages_are_read_only(shop: Fleet) -> None:
@@ -274,3 +261,26 @@ def test_many_dead_letters_go_in_batches(town: Fleet, pages: FlowerPages) -> Non
     assert (one.json["done"], one.json["gone"]) == (1, 1)
     for wrong in ({}, {"ids": []}, {"ids": "dlq"}, {"filters": {}}, {"filters": {}, "before": "soon"}):
         assert pages.act("/dead-letters/purge", **wrong).status == 400, wrong
+
+
+def test_a_dead_letter_is_replayed_with_edits(town: Fleet, pages: FlowerPages, store: RedisStore) -> None:
+    """Its page offers it without what is hidden; what does not fit is refused in words, and the rest stays."""
+    job = town.shop.secret.enqueue("ada", password="correct-horse")  # noqa: S106 - made up, to be looked for
+    end_as_dead(world_of_today(store, town.environment["DISPATCH_NAMESPACE"]), job.id, "no such user")
+    letter = town.shop.dispatch.dlq.get(job.id)
+    path = f"/dead-letters/{letter.id}/replay"
+
+    page = pages.ask(f"/dispatch/dead-letters/{letter.id}")
+    assert 'data-edits="Arguments to change, of user, password"' in page.text
+    assert "correct-horse" not in page.text
+    for edits in ('{"user": 7}', '{"password": "***"}', "[" * 60_000):
+        wrong = pages.act(path, edits=edits)
+        assert (wrong.status, wrong.json["error"] in ("payload_error", "configuration_error")) == (400, True), edits
+    same = {"Origin": f"http://127.0.0.1:{pages.port}", "Sec-Fetch-Site": "same-origin"}
+    assert pages.act(path, headers=same, edits={"user": "bob"}).status == 403, "a browser without the token"
+    assert pages.act(path, edits={"user": "bob"}, expected={"replayed_as": "another"}).status == 409
+    assert town.shop.dispatch.dlq.get(job.id).replayed_as == ""
+
+    done = pages.act(path, edits={"user": "bob"}, expected={"replayed_as": ""})
+    assert (done.status, "correct-horse" in done.text) == (200, False)
+    assert town.shop.dispatch.jobs.get(done.json["about"]).arguments == {"user": "bob", "password": "correct-horse"}

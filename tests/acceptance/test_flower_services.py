@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.flower_pages import FlowerPages, flower_pages
-from tests.support.workers import Fleet, fleet
+from tests.support.flower_pages import FlowerPages
+from tests.support.workers import Fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def town(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Return a fleet without workers."""
-    with fleet(f"t{secrets.token_hex(4)}", server_url, tmp_path_factory.mktemp("town")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def pages(town: Fleet) -> Iterator[FlowerPages]:
-    """Return a Flower with a login."""
-    with flower_pages(town) as running:
-        yield running
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower"), pytest.mark.timeout(120)]
 
 
 def test_queues_are_shown_paused_and_resumed(town: Fleet, pages: FlowerPages) -> None:
@@ -41,9 +25,13 @@ def test_queues_are_shown_paused_and_resumed(town: Fleet, pages: FlowerPages) ->
     assert pages.act("/queues/job:mail/pause").status == 200
     assert [(one.kind, one.paused) for one in queues.list() if one.name == "mail"] == [("queue", False), ("job", True)]
     assert "paused" in pages.ask("/dispatch/queues").words
+    told = {(one["kind"], one["name"]): one["paused"] for one in pages.ask("/api/dispatch/queues").json["records"]}
+    assert (told["queue", "mail"], told["job", "mail"]) == (False, True)
     assert pages.act("/queues/job:mail/resume").status == 200
     assert pages.act("/queues/queue:mail/pause").status == 200
     assert queues.get("mail").paused
+    assert pages.act("/queues/mail/resume").status == 200
+    assert not queues.get("mail").paused
     queues.unlimit("mail")
     queues.unlimit(job="mail")
 
@@ -80,6 +68,10 @@ def test_cron_entries_are_shown_and_moved(town: Fleet, pages: FlowerPages) -> No
     entry = crons.register("nightly", "0 3 * * *", "shop.secret", arguments={"user": "ada", "password": "pw-4711"})
     listed = pages.ask("/dispatch/crons")
     assert [word for word in ("nightly", "0 3 * * *", "shop.secret", "enabled") if word not in listed.words] == []
+    told = pages.ask("/api/dispatch/crons").json["records"]
+    assert [one["schedule"] for one in told if one["id"] == entry.id] == ["0 3 * * *"]
+    document = pages.ask(f"/api/dispatch/crons/{entry.id}").json
+    assert document["arguments"] == {"user": "ada", "password": "***"}
     page = pages.ask(f"/dispatch/crons/{entry.id}")
     assert (page.words.count("03:00:00 UTC") >= 5, "pw-4711" in page.text) == (True, False)
 

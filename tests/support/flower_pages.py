@@ -42,6 +42,28 @@ class Answer:
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
 
 
+def ask_flower(
+    port: int,
+    path: str,
+    *,
+    user: str = "",
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Ask a Flower of this machine, as nobody or as a user with a password."""
+    sent = dict(headers or {})
+    if user:
+        sent["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body=body, headers=sent)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
+    finally:
+        connection.close()
+
+
 class FlowerPages:
     """One Flower, with what it was started with."""
 
@@ -89,17 +111,8 @@ class FlowerPages:
         user: str | None = None,
     ) -> Answer:
         """Ask as somebody; by default as who may."""
-        sent = dict(headers or {})
         who = self.user if user is None else user
-        if who:
-            sent["Authorization"] = "Basic " + base64.b64encode(who.encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, self.root + path, body=body, headers=sent)
-            answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
-        finally:
-            connection.close()
+        return ask_flower(self.port, self.root + path, user=who, method=method, body=body, headers=headers)
 
     def act(self, path: str, /, *, headers: Mapping[str, str] | None = None, **body: Any) -> Answer:
         """Ask for something to be done, as a program."""

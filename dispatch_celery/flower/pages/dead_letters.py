@@ -76,7 +76,7 @@ class DeadLetterView:
         """What can be done with it as it stands."""
         if self.letter.kind == DeadLetterKind.MESSAGE:
             return ("put-back", "purge") if self.can_put_back and not self.letter.replayed_as else ("purge",)
-        return ("purge",) if self.letter.replayed_as else ("replay", "retry", "purge")
+        return ("purge",) if self.letter.replayed_as else ("replay", "edit", "retry", "purge")
 
     @property
     def buttons(self) -> Sequence[Button]:

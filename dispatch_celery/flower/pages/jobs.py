@@ -5,30 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from dispatch_celery.cli.explaining import explain_job
 from dispatch_celery.cli.phrases import Explanation
 from dispatch_celery.flower.buttons import Button, of_job
 from dispatch_celery.flower.desk import Desk
-from dispatch_celery.flower.pages.model import PAGE_SIZE, Choice, Filters, Page, Query, Row
+from dispatch_celery.flower.pages.model import Page, Query, Row
+from dispatch_celery.flower.pages.work import WorkList, share_done, work_list
 from dispatch_celery.ids import DeadLetterId
 from dispatch_celery.jobs.model import ENDED, Job, JobState
 
-__all__ = ["JOB", "JOBS", "JobList", "JobView", "job_filters", "share_done"]
-
-_TIMES: Final = ("created_after", "created_before")
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobList:
-    """One page of jobs."""
-
-    filters: Filters
-    jobs: Sequence[Job]
-    next_cursor: str | None
-    is_first: bool
-    counts: dict[JobState, int]
+__all__ = ["JOB", "JOBS", "JobView"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,38 +79,8 @@ class JobView:
         return [row for row in rows if row.is_shown]
 
 
-def job_filters(query: Query, states: Sequence[str], now: datetime) -> Filters:
-    """Return the fields that lists of jobs and of runs have in common."""
-
-    def choice(name: str, label: str, **more: Any) -> Choice:
-        return Choice(name=name, label=label, value=query.text(name) or "", **more)
-
-    return Filters(
-        now=now,
-        choices=[
-            choice("state", "State", options=states),
-            choice("name", "Name", hint="the whole name"),
-            choice("queue", "Queue"),
-            choice("error", "Error", hint="text in the error"),
-            choice("after", "After", hint="2h, or 2026-01-31T12:00", is_further=True),
-            choice("before", "Before", hint="15m, or a time in UTC", is_further=True),
-            choice("app", "Tenant: app", is_further=True),
-            choice("org", "Tenant: org", is_further=True),
-        ],
-    )
-
-
-def _list(desk: Desk, query: Query) -> JobList:
-    jobs, now, cursor = desk.dispatch.jobs, desk.now(), query.text("cursor")
-    filters = query.filters("state", "name", "queue", "error", times=_TIMES)
-    page = jobs.list(limit=PAGE_SIZE, cursor=cursor, **filters)
-    return JobList(
-        filters=job_filters(query, list(JobState), now),
-        jobs=page.records,
-        next_cursor=page.next_cursor,
-        is_first=cursor is None,
-        counts=jobs.count(name=query.text("name")),
-    )
+def _list(desk: Desk, query: Query) -> WorkList:
+    return work_list(desk.dispatch.jobs, JobState, desk.now(), query)
 
 
 def _one(desk: Desk, _: Query, job_id: str) -> JobView:
@@ -137,14 +95,6 @@ def _one(desk: Desk, _: Query, job_id: str) -> JobView:
         result=masking.text(masking.result(job.name, job.result)) if done else None,
         progress=share_done(job.progress),
     )
-
-
-def share_done(progress: Any) -> float | None:
-    """Return how far something has come, by what it reported of itself."""
-    done, total = (progress or {}).get("done"), (progress or {}).get("total")
-    if not isinstance(done, int | float) or not isinstance(total, int | float) or total <= 0:
-        return None
-    return min(1.0, max(0.0, done / total))
 
 
 JOBS: Final = Page(key="jobs", title="Jobs", template="jobs.html", read=_list, menu="jobs")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dispatch_celery.cli.explaining_limits import allowance
+from dispatch_celery.cli.explaining_limits import allowance, standing
 from dispatch_celery.flower.buttons import Button, of_queue
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.pages.model import Page, Query, Row
@@ -24,7 +24,7 @@ class QueueList:
     def rows_of(self, queue: Queue) -> Sequence[Row]:
         """Return what is told of a queue; what is empty is not shown."""
         rows = (
-            Row("State", "paused" if queue.paused else ""),
+            Row("State", standing(queue)),
             Row("Limit", allowance(queue.limit) if queue.limit else ""),
             Row("Wait for a permit", queue.limited if queue.limit or queue.limited else ""),
             Row("Permits out", queue.permits if queue.limit or queue.permits else ""),

@@ -13,27 +13,15 @@ from dispatch_celery.cli.phrases import Explanation
 from dispatch_celery.cli.stretches import begin_of
 from dispatch_celery.flower.buttons import Button, of_call, of_run
 from dispatch_celery.flower.desk import Desk
-from dispatch_celery.flower.pages.jobs import job_filters, share_done
-from dispatch_celery.flower.pages.model import PAGE_SIZE, Filters, Page, Query, Row
+from dispatch_celery.flower.pages.model import Page, Query, Row
+from dispatch_celery.flower.pages.work import WorkList, share_done, work_list
 from dispatch_celery.flower.timeline import Drawing, TimelineRow, draw, place_of
 from dispatch_celery.ids import RunId
 from dispatch_celery.workflows.model import ENDED, STUCK, Run, RunPhase, RunState
 
-__all__ = ["RUN", "RUNS", "RunList", "RunView"]
+__all__ = ["RUN", "RUNS", "RunView"]
 
-_TIMES: Final = ("created_after", "created_before")
 _MOST_CHILDREN: Final = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunList:
-    """One page of runs."""
-
-    filters: Filters
-    runs: Sequence[Run]
-    next_cursor: str | None
-    is_first: bool
-    counts: dict[RunState, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,17 +116,8 @@ class RunView:
             yield from self._below(str(child.id), depth + 1)
 
 
-def _list(desk: Desk, query: Query) -> RunList:
-    runs, now, cursor = desk.dispatch.runs, desk.now(), query.text("cursor")
-    filters = query.filters("state", "name", "queue", "error", times=_TIMES)
-    page = runs.list(limit=PAGE_SIZE, cursor=cursor, **filters)
-    return RunList(
-        filters=job_filters(query, list(RunState), now),
-        runs=page.records,
-        next_cursor=page.next_cursor,
-        is_first=cursor is None,
-        counts=runs.count(name=query.text("name")),
-    )
+def _list(desk: Desk, query: Query) -> WorkList:
+    return work_list(desk.dispatch.runs, RunState, desk.now(), query)
 
 
 def _one(desk: Desk, _: Query, run_id: str) -> RunView:

@@ -262,30 +262,48 @@
         return made;
     }
 
-    /* Ask a person; answer with what was filled in, or with null. */
+    /* Ask a person, and do it while the question stands: what is refused is told beside what was filled in.
+     * Answer with what was done, or with null. */
     function ask(question, wants) {
         return new Promise(function (resolve) {
             var dialog = element("dialog", "dc-dialog"), form = document.createElement("form"), fields = {};
             var actions = element("div", "dc-actions"), yes = element("button", "dc-button dc-button-" + wants.look, wants.label);
-            var no = element("button", "dc-button dc-button-plain", "Leave it"), answer = null;
-            form.method = "dialog";
+            var no = element("button", "dc-button dc-button-plain", "Leave it"), doing = null;
+            var refused = element("p", "dc-refused");
             var words = element("p", "", question);
             words.id = "dispatch-question";
+            refused.id = "dispatch-refused";
+            refused.setAttribute("role", "alert");
             dialog.setAttribute("aria-labelledby", words.id);
             form.appendChild(words);
+            if (wants.figures) {
+                form.appendChild(element("p", "dc-figures", wants.figures));
+            }
             function field(name, label, type) {
-                var wrap = element("label", ""), input = document.createElement("input");
-                input.type = type;
+                var wrap = element("label", ""), input = document.createElement(type === "textarea" ? type : "input");
                 input.name = name;
                 input.autocomplete = "off";
+                input.spellcheck = false;
+                input.setAttribute("aria-describedby", refused.id);
                 fields[name] = input;
+                if (type !== "textarea") {
+                    input.type = type;
+                }
                 if (type === "checkbox") {
                     wrap.append(input, " " + label);
                 } else {
-                    input.maxLength = 400;
+                    input.maxLength = type === "textarea" ? 60000 : 400;
                     wrap.append(label, input);
                 }
                 form.appendChild(wrap);
+            }
+            if (wants.edits) {
+                field("edits", wants.edits, "textarea");
+                fields.edits.rows = 6;
+                fields.edits.required = true;
+            }
+            if (wants.rate) {
+                field("rate", "How fast, such as 100/m or 10/s (empty: all at once)", "text");
             }
             if (wants.reason) {
                 field("reason", wants.reasonWords || "Why (kept in the record; may be left out)", "text");
@@ -302,19 +320,38 @@
             }
             no.type = "button";
             no.addEventListener("click", function () { dialog.close(); });
-            form.addEventListener("submit", function () {
-                answer = {
-                    reason: fields.reason ? fields.reason.value.trim() : "",
-                    option: Boolean(fields.option && fields.option.checked)
-                };
+            form.addEventListener("submit", function (event) {
+                var body = {};
+                event.preventDefault();
+                ["reason", "rate", "edits"].forEach(function (name) {
+                    if (fields[name] && fields[name].value.trim()) {
+                        body[name] = fields[name].value.trim();
+                    }
+                });
+                if (fields.option && fields.option.checked) {
+                    body[wants.option] = true;
+                }
+                yes.disabled = true;
+                refused.textContent = "";
+                doing = wants.act(body);
+                doing.then(function () {
+                    dialog.close();
+                }, function (error) {
+                    if (dialog.open) {  // else whoever asked is told
+                        doing = null;
+                    }
+                    refused.textContent = error.message;
+                    yes.disabled = false;
+                });
             });
             actions.append(no, yes);
-            form.appendChild(actions);
+            form.append(refused, actions);
             dialog.appendChild(form);
             document.body.appendChild(dialog);
             dialog.addEventListener("close", function () {
                 dialog.remove();
-                resolve(answer);
+                wants.isLeft = true;
+                resolve(doing);
             });
             dialog.showModal();
         });
@@ -340,55 +377,49 @@
             reason: "reason" in button.dataset,
             reasonWords: button.dataset.reason,
             option: button.dataset.option,
-            optionWords: button.dataset.optionWords
+            optionWords: button.dataset.optionWords,
+            edits: button.dataset.edits,
+            act: function (filled) {
+                button.disabled = true;
+                return send(button.dataset.do, Object.assign({}, body, filled)).finally(function () {
+                    button.disabled = false;
+                    lookNow();
+                });
+            }
         };
         if ("key" in button.dataset) {
             body.key = key();
         }
-        var asked = button.dataset.ask ? ask(button.dataset.ask, wants) : Promise.resolve({reason: "", option: false});
-        asked.then(function (answer) {
-            if (answer === null) {
-                return null;
-            }
-            if (answer.reason) {
-                body.reason = answer.reason;
-            }
-            if (answer.option) {
-                body[wants.option] = true;
-            }
-            button.disabled = true;
-            return send(button.dataset.do, body).then(function (done) {
+        (button.dataset.ask ? ask(button.dataset.ask, wants) : wants.act({})).then(function (done) {
+            if (done) {
                 var link = pageOf(done.about);
                 announce(done.message, false, link && !window.location.pathname.endsWith(link) ? link : "");
-            }).catch(function (error) {
-                announce(error.message, true);
-            }).finally(function () {
-                button.disabled = false;
-                lookNow();
-            });
+            }
+        }).catch(function (error) {
+            announce(error.message, true);
         });
     }
 
-    // -- many at once: batch after batch, until there is none left
+    // -- many at once: batch after batch, until there is none left or the question is closed
 
     function chosen() {
         return Array.from(live.querySelectorAll("input[name=letter]:checked"), function (box) { return box.value; });
     }
 
-    function batches(address, body, line, what, total) {
+    function batches(address, body, line, wants, total) {
         return send(address, body).then(function (done) {
             total.done += done.done;
             total.gone += done.gone;
-            line.textContent = total.done + " " + what + (total.gone ? ", " + total.gone + " could not be" : "") + (done.cursor ? " so far…" : ".");
-            if (done.cursor) {
-                return batches(address, Object.assign({}, body, {cursor: done.cursor}), line, what, total);
-            }
-            return total;
+            line.textContent = total.done + " " + wants.done + (total.gone ? ", " + total.gone + " could not be" : "") +
+                (!done.cursor ? "." : wants.isLeft ? ", and then it was stopped." : " so far…");
+            return done.cursor && !wants.isLeft ? batches(address, Object.assign({}, body, {cursor: done.cursor}), line, wants, total) : total;
         });
     }
 
+    /* What would be done is asked for first, and is part of the question. */
     function pressMany(button) {
         var bar = button.closest("[data-many]"), verb = button.dataset.bulk, body = {}, question;
+        var address = bar.dataset.many + "/" + verb;
         if (button.dataset.of === "ids") {
             body.ids = chosen();
             if (!body.ids.length) {
@@ -407,23 +438,37 @@
         var wants = {
             label: verb === "purge" ? "Purge" : "Replay",
             look: verb === "purge" ? "danger" : "primary",
-            word: button.dataset.of === "filters" || verb === "purge" ? verb : ""
+            word: button.dataset.of === "filters" || verb === "purge" ? verb : "",
+            rate: verb === "replay",
+            done: verb === "purge" ? "purged" : "replayed",
+            act: function (filled) {
+                var line = announce("Working…", false), total = {done: 0, gone: 0};
+                return batches(address, Object.assign({}, body, filled), line, wants, total)
+                    .then(function () { return line.textContent; }, function (error) {
+                        throw new Error(error.message + (total.done ? " Before that, " + total.done + " were " + wants.done + "." : ""));
+                    })
+                    .finally(function () {
+                        line.remove();
+                        lookNow();
+                    });
+            }
         };
-        ask(question, wants).then(function (answer) {
-            if (answer === null) {
+        button.disabled = true;
+        send(address, Object.assign({dry_run: true}, body)).then(function (would) {
+            if (!would.count) {
+                announce(would.message, true);
                 return null;
             }
-            var what = verb === "purge" ? "purged" : "replayed", line = announce("Working…", false), total = {done: 0, gone: 0};
-            button.disabled = true;
-            return batches(bar.dataset.many + "/" + verb, body, line, what, total).then(function () {
-                announce(line.textContent, false);
-            }).catch(function (error) {
-                announce(error.message, true);
-            }).finally(function () {
-                line.remove();
-                button.disabled = false;
-                lookNow();
-            });
+            wants.figures = would.message;
+            return ask(question, wants);
+        }).then(function (words) {
+            if (words) {
+                announce(words, false);
+            }
+        }).catch(function (error) {
+            announce(error.message, true);
+        }).finally(function () {
+            button.disabled = false;
         });
     }
 
