@@ -18,7 +18,7 @@ from dispatch_celery.cli.values import json_object
 from dispatch_celery.clock import from_ms
 from dispatch_celery.cron.model import CronEntry, CronState, Overlap
 
-__all__ = ["cron"]
+__all__ = ["cron", "cron_record"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +74,7 @@ def list_entries(
     page = session.dispatch.crons.list(limit=limit, cursor=cursor, **chosen)
     output = session.output
     if output.as_json:
-        output.document({"records": [_record(entry) for entry in page], "next_cursor": page.next_cursor})
+        output.document({"records": [cron_record(entry) for entry in page], "next_cursor": page.next_cursor})
         return
     columns: Columns = [
         "name",
@@ -205,7 +205,7 @@ def delete_entry(session: Session, name: str, *, revision: int | None, yes: bool
 
 def _told(session: Session, entry: CronEntry, words: str) -> None:
     if session.output.as_json:
-        session.output.document(_record(entry))
+        session.output.document(cron_record(entry))
         return
     following = when(entry.next_fire_at, session.insight.now()) or "never, as it stands"
     session.output.line(f"{entry.name} {words}: it fires {following}")
@@ -214,7 +214,7 @@ def _told(session: Session, entry: CronEntry, words: str) -> None:
 def _print(session: Session, entry: CronEntry, *, with_arguments: bool) -> None:
     output, now = session.output, session.insight.now()
     if output.as_json:
-        output.document(_record(entry) | ({"arguments": entry.arguments} if with_arguments else {}))
+        output.document(cron_record(entry) | ({"arguments": entry.arguments} if with_arguments else {}))
         return
     timetable = entry.timetable
     output.fields(
@@ -249,7 +249,7 @@ def _date(stamp_ms: int | None) -> Any:
     return None if stamp_ms is None else from_ms(stamp_ms)
 
 
-def _record(entry: CronEntry) -> dict[str, Any]:
+def cron_record(entry: CronEntry) -> dict[str, Any]:
     """Return an entry as JSON shows it: flat, without its arguments, which may hold secrets."""
     timetable, template = entry.timetable, entry.template
     return {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dispatch_celery.cli.moments import stamp
 from dispatch_celery.cli.phrases import Explanation, Surroundings, count_of, named, start_worker
 from dispatch_celery.jobs.model import Job
-from dispatch_celery.queues.model import Limit, Place
+from dispatch_celery.queues.model import Limit, Place, Queue
 
-__all__ = ["allowance", "explain_limited"]
+__all__ = ["allowance", "explain_limited", "standing"]
 
 
 def explain_limited(job: Job, around: Surroundings) -> Explanation:
@@ -21,8 +22,8 @@ def explain_limited(job: Job, around: Surroundings) -> Explanation:
     word = queue.name if queue.kind == "queue" else f"--job {queue.name}"
     if queue.paused:
         return Explanation(
-            explanation=f"{opening}: {what} is paused.",
-            advice=f"`{around.command} queues resume {word}` lets it go on.",
+            explanation=f"{opening}: {what} is {standing(queue)}.",
+            advice=f"`{around.command} queues resume {word}` lets it go on{' at once' if queue.paused_until else ''}.",
             since=since,
         )
     if place.granted or queue.limit is None:
@@ -37,6 +38,13 @@ def explain_limited(job: Job, around: Surroundings) -> Explanation:
     elif not any(worker.leads for worker in around.live):
         advice = "A live worker takes the lead within seconds, and hands out permits."
     return Explanation(explanation=says, advice=advice, since=since)
+
+
+def standing(queue: Queue) -> str:
+    """Return whether a queue is paused, and until when; empty where it is not."""
+    if not queue.paused:
+        return ""
+    return f"paused until {stamp(queue.paused_until)} UTC" if queue.paused_until else "paused"
 
 
 def allowance(limit: Limit) -> str:

@@ -8,7 +8,9 @@ from typing import Final
 
 import click
 
-__all__ = ["moment", "span", "stamp", "when"]
+from dispatch_celery.retry import MAX_DELAY
+
+__all__ = ["duration", "moment", "span", "stamp", "when"]
 
 _UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -36,6 +38,14 @@ def when(at: datetime | None, now: datetime) -> str:
         return ""
     distance = span(at - now)
     return f"{stamp(at)} UTC ({f'in {distance}' if at > now else f'{distance} ago'})"
+
+
+def duration(words: str) -> timedelta:
+    """Return a length of time of the command line: ``90s``, ``15m``, ``2h``, ``3d``."""
+    found = _AGO.fullmatch(words.strip())
+    if found is None or not 0 < (seconds := float(found[1]) * _SECONDS[found[2]]) <= MAX_DELAY:
+        raise click.BadParameter(f"{words!r} is no length of time: give 90s, 15m, 2h or 3d, up to ten years")
+    return timedelta(seconds=seconds)
 
 
 def moment(words: str) -> datetime:

@@ -74,7 +74,7 @@ class Output:
 
     def table(self, columns: Columns, rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
         """Print a table, or one line where there is nothing in it. A column given as text is a whole one."""
-        made = [whole_column(column) if isinstance(column, str) else column for column in columns]
+        made = [whole_column(column) if isinstance(column, str) else column.copy() for column in columns]
         table = Table(*made, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for row in rows:
             table.add_row(*[_shown(cell) for cell in row])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 
-from dispatch_celery.cli.explaining_limits import allowance
+from dispatch_celery.cli.explaining_limits import allowance, standing
 from dispatch_celery.cli.jobs import print_page
+from dispatch_celery.cli.moments import duration
 from dispatch_celery.cli.output import Columns, text_column
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.queues.model import PerKey, Queue
@@ -86,11 +89,12 @@ def unlimit_queue(session: Session, queue: str | None, job: str | None) -> None:
 @queues.command("pause")
 @_queue
 @_job
+@click.option("--for", "length", type=duration, help="How long: 90s, 15m, 2h, 3d. By default until it is resumed.")
 @with_session
-def pause_queue(session: Session, queue: str | None, job: str | None) -> None:
+def pause_queue(session: Session, queue: str | None, job: str | None, length: timedelta | None) -> None:
     """Start nothing more of a queue, or of the jobs of one name; what runs runs on."""
-    session.dispatch.queues.pause(queue, job=job)
-    _say(session, "paused", queue, job)
+    paused = session.dispatch.queues.pause(queue, job=job, until=length)
+    _say(session, standing(paused), queue, job)
 
 
 @queues.command("resume")
@@ -119,6 +123,5 @@ def _print(session: Session, queue: Queue) -> None:
 
 def _row(queue: Queue) -> tuple[str, ...]:
     says = allowance(queue.limit) if queue.limit else ""
-    paused = "paused" if queue.paused else ""
     counts = (str(queue.ready), str(queue.limited), str(queue.permits))
-    return (queue.name, queue.kind, *counts, ", ".join(part for part in (paused, says) if part))
+    return (queue.name, queue.kind, *counts, ", ".join(part for part in (standing(queue), says) if part))

@@ -97,6 +97,7 @@ def test_dev_runs_a_command_beside_a_server_and_a_worker(shop: Fleet, tmp_path: 
         os.kill(int((data / "server.pid").read_text()), 0)
 
 
+@pytest.mark.faults
 def test_dev_uses_the_server_it_is_told_and_stops_at_ctrl_c(shop: Fleet, server: EmbeddedServer) -> None:
     """With DISPATCH_REDIS_URL set no server is started; a first signal ends the worker gently, and the server stays."""
     environment = {**os.environ, **shop.environment, "DISPATCH_REDIS_URL": server.url}
@@ -123,6 +124,7 @@ def test_dev_uses_the_server_it_is_told_and_stops_at_ctrl_c(shop: Fleet, server:
     assert server.running
 
 
+@pytest.mark.faults
 def test_dev_tells_other_terminals_where_its_server_is(shop: Fleet, tmp_path: Path) -> None:
     """Once the worker is ready; in a terminal that still has it after the server's end, dev says what to do."""
     environment = {**os.environ, **shop.environment, "SHOP_BROKER": "redis://127.0.0.1:1/0"}

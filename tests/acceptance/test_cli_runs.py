@@ -66,6 +66,7 @@ def test_a_run_is_started_explained_and_drawn_to_its_end(fleet: FlowFleet) -> No
     assert "completed" in call(fleet, "explain", started["id"])
 
 
+@pytest.mark.faults
 def test_waiting_runs_are_explained_and_cancelled(fleet: FlowFleet) -> None:
     """A sleep with its end, a retry with the error that the real step has raised; a cancel ends the run at once."""
     worker = fleet.start("w1")
@@ -84,6 +85,7 @@ def test_waiting_runs_are_explained_and_cancelled(fleet: FlowFleet) -> None:
     assert "was cancelled" in call(fleet, "explain", again.id)
 
 
+@pytest.mark.faults
 def test_a_run_whose_code_has_changed_is_parked_explained_and_resumed(fleet: FlowFleet) -> None:
     """Both sequences are shown; with the old code back, resume lets it go on to its end."""
     old = fleet.start("old", FLOWS_RELEASE="old")
@@ -109,6 +111,7 @@ def families(namespace: str, server_url: str, tmp_path: Path) -> Iterator[FlowFl
         yield made
 
 
+@pytest.mark.faults
 def test_a_run_that_waits_for_a_child_is_followed_down_to_the_job(families: FlowFleet) -> None:
     """Each explanation names what to explain next; the timeline has the child's id, and undos under their heading."""
     families.start("w1")
@@ -146,6 +149,7 @@ def test_groups_are_drawn_with_their_members(families: FlowFleet) -> None:
     assert "    30 calls: 30 value " in call(families, "runs", "timeline", many.id)
 
 
+@pytest.mark.faults
 def test_a_run_is_given_its_event_as_its_explanation_says(namespace: str, server_url: str, tmp_path: Path) -> None:
     """Until when it waits, and the command; the event wakes it, sent to it alone or published under its key."""
     with flow_fleet(namespace, server_url, tmp_path, "tests.support.event_flows") as fleet:
