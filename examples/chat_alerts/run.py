@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from chat import Chat, open_chat
 from rich.console import Console
 
@@ -40,7 +41,7 @@ def main() -> int:
     """Tell the story; return 0 if the chat and the dead letters agree."""
     with tempfile.TemporaryDirectory(prefix="chat-alerts-") as folder, EmbeddedServer() as server, open_chat() as chat:
         os.environ["CHAT_BROKER"] = server.url
-        return story(Path(folder), chat)
+        return stay(story(Path(folder), chat), HERE, Path(folder))
 
 
 def story(folder: Path, chat: Chat) -> int:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from rich.console import Console
 from rich.table import Table
 
@@ -60,7 +61,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fair-tenants-") as name, EmbeddedServer() as server:
         folder = Path(name)
         os.environ.update(REPORTS_BROKER=server.url, REPORTS_LOG=str(folder / "reports.log"))
-        return story(folder)
+        return stay(story(folder), HERE, folder)
 
 
 def story(folder: Path) -> int:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -52,7 +53,7 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fan-out-") as folder, EmbeddedServer() as server:
         os.environ["FAN_OUT_BROKER"] = server.url
-        return story(Path(folder), asked.root.resolve(), asked.files, asked.max_parallel)
+        return stay(story(Path(folder), asked.root.resolve(), asked.files, asked.max_parallel), HERE, Path(folder))
 
 
 def story(folder: Path, root: Path, limit: int | None, max_parallel: int) -> int:

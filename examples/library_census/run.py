@@ -18,8 +18,9 @@ from dataclasses import astuple
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -44,7 +45,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="census-") as folder, EmbeddedServer() as server:
         os.environ["CENSUS_BROKER"] = server.url
         os.environ["CENSUS_BUG"] = str(Path(folder) / "bug.txt")
-        return story(Path(folder), limit)
+        return stay(story(Path(folder), limit), HERE, Path(folder))
 
 
 def story(folder: Path, limit: int | None) -> int:

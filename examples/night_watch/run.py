@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from rich.console import Console
 
 from dispatch_celery import JobState
@@ -52,7 +53,7 @@ def main() -> int:
     """Tell the story; return 0 if every second was fired once."""
     with tempfile.TemporaryDirectory(prefix="night-watch-") as name, EmbeddedServer() as server:
         os.environ["WATCH_BROKER"] = server.url
-        return story(Path(name))
+        return stay(story(Path(name)), HERE, Path(name))
 
 
 def story(folder: Path) -> int:

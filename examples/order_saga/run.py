@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from ledger import ACCOUNTS, Ledger
 from rich.console import Console
 from rich.live import Live
@@ -59,7 +60,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="orders-") as folder, EmbeddedServer() as server:
         os.environ["ORDERS_BROKER"] = server.url
         os.environ["ORDERS_LEDGER"] = str(Path(folder) / "ledger.sqlite3")
-        return story(Path(folder))
+        return stay(story(Path(folder)), HERE, Path(folder))
 
 
 def story(folder: Path) -> int:

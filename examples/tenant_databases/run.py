@@ -16,8 +16,9 @@ from contextlib import closing
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from rich.console import Console
 
 from dispatch_celery import JobFailed, scope
@@ -34,10 +35,11 @@ def main() -> int:
         with (Path(folder) / "ada.log").open("wb") as log:
             worker = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log)
         try:
-            return story(Path(folder) / "ada.log")
+            code = story(Path(folder) / "ada.log")
         finally:
             worker.terminate()
             worker.wait(timeout=30)
+        return stay(code, HERE, Path(folder))
 
 
 def story(log: Path) -> int:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from afterwards import stay
 from rich.console import Console
 from rich.table import Table
 
@@ -51,7 +52,7 @@ def main() -> int:
     """Tell the story; return 0 if every invoice went out once."""
     with tempfile.TemporaryDirectory(prefix="triage-") as name, EmbeddedServer() as server:
         os.environ.update(TRIAGE_BROKER=server.url, TRIAGE_FOLDER=name)
-        return story(Path(name))
+        return stay(story(Path(name)), HERE, Path(name))
 
 
 def story(folder: Path) -> int:

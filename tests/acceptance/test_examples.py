@@ -84,6 +84,7 @@ def test_each_tenant_has_its_own_database(tmp_path: Path) -> None:
     assert printed.endswith("every database holds its own\n")
 
 
+@pytest.mark.faults
 def test_small_tenants_do_not_wait_behind_a_busy_one(tmp_path: Path) -> None:
     """Four at once in two workers, two of each tenant, in turns."""
     printed = demo("fair_tenants", tmp_path)
@@ -96,6 +97,7 @@ def test_small_tenants_do_not_wait_behind_a_busy_one(tmp_path: Path) -> None:
     assert printed.endswith("nobody had to wait\n")
 
 
+@pytest.mark.faults
 def test_dead_letters_are_put_right_by_cause(tmp_path: Path) -> None:
     """Three causes: one replayed at a rate, one with other arguments, one given up; each invoice goes out once."""
     printed = demo("triage", tmp_path)
@@ -108,6 +110,7 @@ def test_dead_letters_are_put_right_by_cause(tmp_path: Path) -> None:
     assert printed.endswith("each once, none lost\n")
 
 
+@pytest.mark.faults
 def test_no_second_is_missed_when_the_leader_is_killed(tmp_path: Path) -> None:
     """Every slot on record once, from before the kill to after it."""
     assert demo("night_watch", tmp_path).endswith("each once, none lost\n")
