@@ -23,11 +23,14 @@ from pathlib import Path
 from harness import report
 from harness.bench import Bench
 from harness.book import Book
-from harness.contenders import CONTENDERS, EVERYBODY, FLOWS, OURS, WORKFLOWS, Contender, prepare
+from harness.contenders import CONTENDERS, EVERYBODY, FLOWS, OPERATED, OURS, WORKFLOWS, Contender, named, prepare
+from harness.crons import crons
 from harness.faults import recovery, takeover, timers
 from harness.flows import FLOW_STEPS, FlowSizes
 from harness.letters import letters
 from harness.measures import STEPS, Sizes, rest
+from harness.operated import drain_operated, parked
+from harness.pages import PageSizes, pages
 from harness.postgres import Postgres
 from harness.profiling import profile
 from harness.sleepers import sleepers
@@ -35,11 +38,27 @@ from harness.sleepers import sleepers
 from dispatch_celery.store.embedded import EmbeddedServer
 
 HERE = Path(__file__).parent
-SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery", "workflows", "letters")
-QUICK = Sizes(one=300, backlog=1_500, naps=100, probes=40, idle=10.0, timers=1_000, spread=3.0, letters=2_000)
+SECTIONS = (*STEPS, "timers", "idle", "profile", "recovery", "workflows", "letters", "pages", "operated", "crons")
+OWN = {"workflows", "letters", "pages"}
+"""Sections in which no contender of the jobs takes part."""
+QUICK = Sizes(
+    one=300,
+    backlog=1_500,
+    naps=100,
+    probes=40,
+    idle=10.0,
+    timers=1_000,
+    spread=3.0,
+    letters=2_000,
+    parked=2_000,
+    crons=300,
+)
 FEW = FlowSizes(
     runs=3, probes=15, backlog=500, members=100, events=8, recorded=200, replays=2, sleepers=300, night=36.0, idle=5.0
 )
+
+
+FEW_PAGES = PageSizes(jobs=2_000, runs=100, letters=200, rounds=3)
 
 
 def main() -> int:
@@ -66,6 +85,7 @@ def main() -> int:
         took = time.monotonic() - started
         is_part = set(options.only) != set(SECTIONS)
         run = report.Circumstances(command_line(), named, took, load, amounts(options), is_part)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         report.write(options.output, book, run, skipped)
     print(f"\nwrote {options.output} after {took:.0f} s")
     return 0
@@ -92,7 +112,7 @@ def field(options: argparse.Namespace, postgres: Postgres) -> tuple[list[Contend
     """Return who takes part, and who cannot, with the reason."""
     contenders, skipped = [], []
     asked = [
-        *(CONTENDERS if set(options.only) - {"workflows"} else ()),
+        *(CONTENDERS if set(options.only) - OWN else ()),
         *(WORKFLOWS if "workflows" in options.only else ()),
     ]
     for contender in asked:
@@ -116,18 +136,15 @@ def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: 
     of_workflows = [contender for contender in contenders if contender.flows]
     ours = [contender for contender in contenders if contender.key == OURS]
     for number in range(options.rounds):
+        book.round = number
         heading = f"round {number + 1}/{options.rounds}"
         for step in (step for section in STEPS if section in options.only for step in STEPS[section]):
             for contender in turned(of_jobs, number):
-                book.round = number
                 name = f"{heading}: {step.__name__} of {contender.key}"
                 attempt(book, name, partial(step, bench, contender, book, sizes))
-        for contender in ours if "timers" in options.only else []:
-            book.round = number
-            attempt(book, f"{heading}: timers", partial(timers, bench, contender, book, sizes.timers, sizes.spread))
+        measure_ours(bench, ours, book, options, heading)
         for what, flow_step in FLOW_STEPS.items():
             for contender in turned([one for one in of_workflows if what in one.flows], number):
-                book.round = number
                 name = f"{heading}: {flow_step.__name__} of {contender.key}"
                 attempt(book, name, partial(flow_step, bench, contender, book, flow_sizes(options)))
     for contender in of_jobs if "idle" in options.only else []:
@@ -142,10 +159,30 @@ def measure(bench: Bench, contenders: Sequence[Contender], book: Book, options: 
     measure_rests(bench, of_workflows, book, options)
 
 
+def measure_ours(
+    bench: Bench, ours: Sequence[Contender], book: Book, options: argparse.Namespace, heading: str
+) -> None:
+    """Measure in one round what only ours has: timers, and the cost of limits, extensions and measures."""
+    sizes = chosen(options)
+    for contender in ours if "timers" in options.only else []:
+        attempt(book, f"{heading}: timers", partial(timers, bench, contender, book, sizes.timers, sizes.spread))
+    operated = [one for one in OPERATED if not options.systems or one.key in options.systems]
+    for contender in turned([*ours, *operated], book.round) if "operated" in options.only else []:
+        name = f"{heading}: drain_operated of {contender.key}"
+        attempt(book, name, partial(drain_operated, bench, contender, book, sizes))
+
+
 def measure_rests(bench: Bench, contenders: Sequence[Contender], book: Book, options: argparse.Namespace) -> None:
-    """Measure what takes its time, and is done once: dead letters, sleeping runs, and killed workers."""
+    """Measure what takes its time, and is done once: dead letters, pages, crons, sleeping runs, killed workers."""
+    sizes = chosen(options)
     if "letters" in options.only:
-        attempt(book, "dead letters", partial(letters, bench, book, chosen(options).letters))
+        attempt(book, "dead letters", partial(letters, bench, book, sizes.letters))
+    if "operated" in options.only:
+        attempt(book, "parked jobs", partial(parked, bench, named(OURS), book, sizes.parked, sizes.idle))
+    if "crons" in options.only:
+        attempt(book, "cron entries", partial(crons, bench, named(OURS), book, sizes.crons))
+    if "pages" in options.only:
+        attempt(book, "pages in Flower", partial(pages, bench, book, page_sizes(options)))
     for contender in [one for one in contenders if "sleepers" in one.flows]:
         book.round = 0
         attempt(book, f"sleepers of {contender.key}", partial(sleepers, bench, contender, book, flow_sizes(options)))
@@ -170,6 +207,11 @@ def flow_sizes(options: argparse.Namespace) -> FlowSizes:
     return FEW if options.quick else FlowSizes()
 
 
+def page_sizes(options: argparse.Namespace) -> PageSizes:
+    """Return over how many records this run asks Flower for its pages."""
+    return FEW_PAGES if options.quick else PageSizes()
+
+
 def amounts(options: argparse.Namespace) -> str:
     """Say how much this run did."""
     sizes, flows = chosen(options), flow_sizes(options)
@@ -182,7 +224,10 @@ def amounts(options: argparse.Namespace) -> str:
         f"{options.rounds} rounds; {sizes.one:,} jobs enqueued one by one, {sizes.backlog:,} in a backlog of no-ops, "
         f"{sizes.naps:,} of 5 ms; {sizes.probes} probes of latency; {sizes.idle:g} s of idleness; {sizes.timers:,} "
         f"timers over {sizes.spread:g} s and in one instant; {options.recovery} kills of each kind, half without "
-        f"hint; {sizes.letters:,} dead letters" + (of_flows if "workflows" in options.only else "")
+        f"hint; {sizes.letters:,} dead letters; {sizes.parked:,} jobs that wait for a permit; "
+        f"{sizes.crons:,} cron entries"
+        + (of_flows if "workflows" in options.only else "")
+        + (f"; {page_sizes(options)}" if "pages" in options.only else "")
     )
 
 

@@ -87,6 +87,25 @@ CONTENDERS = (
     ),
 )
 
+ELSEWHERE, WIDE, SPREAD, KEYED = "ours-elsewhere", "ours-wide", "ours-spread", "ours-keyed"
+EXTENDED, MEASURED = "ours-extended", "ours-measured"
+NOTHING, PARKED = "nothing there", "jobs that wait for a permit"
+
+
+def _operated(key: str, label: str, watch: str = "") -> Contender:
+    return Contender(key, f"ours, {label}", "ours", _KEPT, environment={"BENCH_WATCH": watch} if watch else {})
+
+
+OPERATED = (
+    _operated(ELSEWHERE, "another queue is limited"),
+    _operated(WIDE, "its queue limited to 100 at once"),
+    _operated(SPREAD, "its queue limited to a million a second"),
+    _operated(KEYED, "its queue limited to 100 at once and 50 of one tenant"),
+    _operated(EXTENDED, "an extension told of each job", "extension"),
+    _operated(MEASURED, "OpenTelemetry's instruments installed", "measures"),
+)
+"""Ours as it is operated, each against ours as it is."""
+
 FLOWS = "flows"
 ALWAYS = "flows-always"
 CANVAS = "canvas"
@@ -148,7 +167,7 @@ WORKFLOWS = (
         postgres=True,
     ),
 )
-EVERYBODY = (*CONTENDERS, *WORKFLOWS)
+EVERYBODY = (*CONTENDERS, *OPERATED, *WORKFLOWS)
 
 
 def named(key: str) -> Contender:

@@ -29,6 +29,8 @@ class Sizes:
     timers: int = 10_000
     spread: float = 10.0
     letters: int = 100_000
+    parked: int = 100_000
+    crons: int = 10_000
 
 
 class Drain(NamedTuple):
@@ -58,7 +60,7 @@ def _preload(bench: Bench, contender: Contender, kind: str, count: int) -> tuple
     return answer["jobs"] / answer["seconds"], used / count
 
 
-def _drain(bench: Bench, contender: Contender, pool: str, count: int, threads: int) -> Drain:
+def drain_of(bench: Bench, contender: Contender, pool: str, count: int, threads: int) -> Drain:
     """Start the workers on a full queue; measure from when both slots are at work to the last effect."""
     with bench.workers(contender, pool, threads=threads) as crew:
         bench.await_slots(contender, _SLOTS, crew.log)
@@ -79,7 +81,7 @@ def drain_noops(bench: Bench, contender: Contender, book: Book, sizes: Sizes) ->
         if pool == contender.usual:
             book.add("enqueue_many", contender.key, rate)
             book.add("memory", contender.key, weight)
-        drain = _drain(bench, contender, pool, sizes.backlog, 4)
+        drain = drain_of(bench, contender, pool, sizes.backlog, 4)
         book.add("drain_noop", contender.key, drain.rate, pool=pool)
         book.add("cpu_noop", contender.key, drain.cpu, pool=pool)
         book.add("cpu_server", contender.key, drain.server_cpu, pool=pool)
@@ -89,7 +91,7 @@ def drain_naps(bench: Bench, contender: Contender, book: Book, sizes: Sizes) -> 
     """Drain jobs that wait 5 ms each, two at a time in every system."""
     _preload(bench, contender, "nap", sizes.naps)
     pool = contender.usual
-    book.add("drain_nap", contender.key, _drain(bench, contender, pool, sizes.naps, 1).rate, pool=pool)
+    book.add("drain_nap", contender.key, drain_of(bench, contender, pool, sizes.naps, 1).rate, pool=pool)
 
 
 def start_latency(bench: Bench, contender: Contender, book: Book, sizes: Sizes) -> None:

@@ -48,6 +48,7 @@ def write(path: Path, book: Book, circumstances: Circumstances, skipped: Sequenc
     parts += [text for text in (_between(book), _commands(book)) if text]
     if book.notes:
         parts += ["## Notes of the run", "\n".join(f"- {note}" for note in book.notes)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(part.strip() for part in parts) + "\n")
 
 

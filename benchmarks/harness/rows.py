@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.contenders import ABSURD, BASE, CANVAS, DBOS
+from harness.contenders import ABSURD, BASE, CANVAS, DBOS, OURS
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,23 @@ WORKFLOW_ROWS = (
     ),
 )
 
+PAGES: Mapping[str, str] = {
+    "overview": "the overview",
+    "jobs": "jobs",
+    "jobs_older": "jobs, the second page",
+    "jobs_indexed": "jobs by state and name",
+    "jobs_sifted": "jobs by queue, which no index serves",
+    "jobs_none": "jobs by an error that none has",
+    "job": "a job",
+    "runs": "runs",
+    "run": "a run",
+    "events": "events",
+    "letters": "dead letters",
+    "letters_sifted": "dead letters by reason, which no index serves",
+    "workers": "workers",
+}
+"""What is asked for, as it is measured (behind ``pages_``) and as it is printed."""
+
 SECTIONS = (
     (
         "Throughput and memory",
@@ -116,6 +133,32 @@ SECTIONS = (
             Row("letters_groups", "First page of fifty groups, ms", "{:.1f}", compared=False),
         ),
     ),
+    (
+        "Limits, extensions and measures (ours)",
+        (
+            Row("operated_noop", "Drain a backlog of no-ops, jobs/s", "{:,.0f}", base=OURS),
+            Row("operated_cpu", "Processor time of the workers per no-op, µs", "{:,.0f}", base=OURS),
+            Row("operated_server", "Processor time of the server per no-op, µs", "{:,.0f}", base=OURS),
+            Row("parked_commands", "Commands executed a second by one worker", "{:.2f}", compared=False),
+            Row("parked_released", "Jobs let go one by one, in order, jobs/s", "{:,.0f}", compared=False),
+        ),
+    ),
+    (
+        "Cron (ours, one worker leads)",
+        (
+            Row("crons_spread_p50", "Entries due over a minute: lateness p50, ms", "{:.0f}", compared=False),
+            Row("crons_spread_p99", "Entries due over a minute: lateness p99, ms", "{:.0f}", compared=False),
+            Row("crons_instant_p50", "Entries due in one second: lateness p50, ms", "{:,.0f}", compared=False),
+            Row("crons_instant_p99", "Entries due in one second: lateness p99, ms", "{:,.0f}", compared=False),
+        ),
+    ),
+    (
+        "Pages in Flower (ours)",
+        tuple(
+            Row(f"pages_{page}", f"{title[0].upper()}{title[1:]}, ms", "{:.0f}", compared=False)
+            for page, title in PAGES.items()
+        ),
+    ),
     ("Workflows", WORKFLOW_ROWS),
 )
 
@@ -137,11 +180,15 @@ of the ratios of the same round and pool; systems without Celery's pools are com
 - **Start** is from before the call that enqueues to the first line of the job, one job at a time, the workers idle.
 - **Round trip** is from before that call to having the result, with each system's Redis backend as it comes. huey and
   taskiq look for a result at intervals, which is most of theirs.
+- **Limits** that are measured hold nobody up: each job asks for its permit when it is enqueued, and gives it back. The
+  drain is that of the same backlog without any, in the same round and pool.
 - **Memory** is the difference of `used_memory` with the backlog queued, messages included.
 - **Idle**: one worker alone, which leads, and two, one of which does; per worker. Sent is what clients
   send; executed counts what scripts call too. The mean is judged, for what comes seldom counts as well.
 - **Recovery** is from `kill -9` of all the worker's processes to the first line of the second attempt elsewhere; every
-  second worker killed is the leader. Timers are done when their message is in the queue."""
+  second worker killed is the leader. Timers are done when their message is in the queue.
+- **Pages** of a real Flower are asked for one after the other by one visitor, over HTTP, to the last byte; no worker
+  runs, and the first answer of each, which compiles its template, is left out. The slowest is judged."""
 
 FLOW_METHOD = """Of the **workflows**, in the same way:
 

@@ -7,7 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.book import Book, Place
-from harness.contenders import BASE, DBOS, DEFAULTS, FLOWS, HUEY, OURS, STOCK
+from harness.contenders import (
+    BASE,
+    DBOS,
+    DEFAULTS,
+    ELSEWHERE,
+    EXTENDED,
+    FLOWS,
+    HUEY,
+    KEYED,
+    MEASURED,
+    NOTHING,
+    OURS,
+    PARKED,
+    SPREAD,
+    STOCK,
+    WIDE,
+)
+from harness.rows import PAGES
 
 Choose = Callable[[Sequence[float]], float]
 
@@ -77,6 +94,10 @@ def _flow(text: str, measure: str, limit: float, unit: str, pool: str = "prefork
     return Target(text, measure, limit, unit, mine=(FLOWS, pool), form=form)
 
 
+def _operated(text: str, key: str, limit: float, pool: str) -> Target:
+    return Target(f"{text}, {pool}", "operated_noop", limit, "x", mine=(key, pool), base=(OURS, pool), at_least=True)
+
+
 _PEER = (DBOS, "tuned")
 _NOOPS = "Drain of no-ops, jobs/s:"
 
@@ -106,6 +127,22 @@ TARGETS = (
     Target("Dead letters, a page by fingerprint, ms", "letters_cause", 50, "ms", form="{:.1f}"),
     Target("Dead letters, a page that is sifted, ms", "letters_sifted", 50, "ms", form="{:.1f}"),
     Target("Dead letters, a page of groups, ms", "letters_groups", 50, "ms", form="{:.1f}"),
+    Target("Cron entries due over a minute, lateness at p99, ms", "crons_spread_p99", 200, "ms"),
+    Target("Cron entries due in one second, lateness at p99, ms", "crons_instant_p99", 200, "ms"),
+    *(_operated(text, key, limit, pool)
+      for text, key, limit in (
+          ("Drain where another queue is limited", ELSEWHERE, 0.9),
+          ("Drain of a queue with a limit of concurrency", WIDE, 0.75),
+          ("Drain of a queue with a rate", SPREAD, 0.75),
+          ("Drain of a queue with a limit for each tenant", KEYED, 0.75),
+          ("Drain with an extension", EXTENDED, 0.95),
+          ("Drain with OpenTelemetry's instruments", MEASURED, 0.95),
+      )
+      for pool in ("prefork", "solo")),
+    Target("Commands executed a second while jobs wait for a permit, against none there", "parked_commands", 0.1,
+           "more", mine=(OURS, PARKED), base=(OURS, NOTHING), beyond=True, form="{:.2f}"),
+    *(Target(f"Flower, {title}: the slowest, ms", f"pages_{page}", 300, "ms", choose=max)
+      for page, title in PAGES.items()),
     Target("The next mark: huey's drain, prefork -c 2, jobs/s", "drain_noop", 1, "x", mine=(OURS, "prefork"),
            base=(HUEY, "processes"), at_least=True),
     Target("The next mark: huey's drain, two solo workers, jobs/s", "drain_noop", 1, "x", mine=(OURS, "solo"),

@@ -3,15 +3,16 @@
 # ruff: noqa: D102 - the base class says what the methods do
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from celery import Celery
 from celery_command import celery_worker
 from effects import JOBS, hold
 from protocol import URL, System, main
 
-from dispatch_celery import Dispatch
+from dispatch_celery import Dispatch, Extension, JobRef, telemetry
 
 app = Celery("ours", broker=f"{URL}/0")
 dispatch = Dispatch(app)
@@ -22,6 +23,37 @@ holding = dispatch.job(name="bench.hold")(hold)
 def begin_to_hold(number: int) -> None:
     """Enqueue a job that runs until it is told to end."""
     holding.enqueue(number)
+
+
+class Counting(Extension):
+    """Counts what begins and what ends."""
+
+    def __init__(self) -> None:
+        self.begun = self.done = 0
+
+    def on_job_started(self, job: JobRef) -> None:  # noqa: ARG002 - it counts all alike
+        self.begun += 1
+
+    def on_job_completed(self, job: JobRef, elapsed: float) -> None:  # noqa: ARG002
+        self.done += 1
+
+
+def measure() -> None:
+    """Have OpenTelemetry's instruments record, with the SDK's own aggregation; nobody collects."""
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - only one contender needs it
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: PLC0415
+
+    telemetry.install(dispatch, meter_provider=MeterProvider([InMemoryMetricReader()]))
+
+
+WATCHERS: Final[dict[str, Callable[[], object]]] = {
+    "": lambda: None,
+    "extension": lambda: dispatch.add_extension(Counting()),
+    "measures": measure,
+}
+"""What ``BENCH_WATCH`` may ask for."""
+
+WATCHERS[os.environ.get("BENCH_WATCH", "")]()
 
 
 class Ours(System):
