@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick faults check format bench clean
+.PHONY: help setup demo test quick faults explore check format bench clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,18 +17,20 @@ $(READY): pyproject.toml
 
 setup: $(READY)  ## Make the virtual environment with everything in it
 
-demo: $(READY)  ## The census of the standard library: two workers, one of them killed
-	$(BIN)/python examples/$(or $(NAME),library_census)/run.py $(ARGS)
+demo: $(READY)  ## The census of the standard library, or NAME=; FLOWER=1 ends with Flower on its data
+	FLOWER=$(FLOWER) $(BIN)/python examples/$(or $(NAME),library_census)/run.py $(ARGS)
 
-test: $(READY)  ## The whole suite but the long fault matrix
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not faults" tests
+test: $(READY)  ## The whole suite but the long fault matrix, by three processes (N=)
+	$(BIN)/python -m pytest -q -n $(or $(N),3) --dist loadgroup -m "not faults and not explore" tests
 
 quick: $(READY)  ## The suites that start no worker
-	$(BIN)/python -m pytest -q -m "not slow and not faults" tests/unit tests/lua tests/integration tests/properties
+	$(BIN)/python -m pytest -q -m "not slow and not faults and not explore" tests/unit tests/lua tests/integration tests/properties
 
-faults: $(READY)  ## The long fault matrix and the full crash exploration
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "faults" tests
-	$(BIN)/python -m pytest -q -m "not faults" tests/faults tests/properties
+faults: $(READY)  ## The long fault matrix: half an hour and more on two cores
+	$(BIN)/python -m pytest -q -n $(or $(N),3) --dist loadgroup -m "faults" tests
+
+explore: $(READY)  ## Every world of the crash explorer, 95,000 of them: hours
+	$(BIN)/python -m pytest -q -n $(or $(N),2) -m "explore" tests
 
 check: $(READY)  ## Static checks: format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -47,10 +47,19 @@ TWINS = {
     ("workflows/steps.py", "StepContext"): ("progress",),
     ("workflows/handle.py", "RunHandle"): ("state", "info", "cancel", "publish"),
     ("events/service.py", "EventService"): ("publish", "publish_to", "get", "list"),
-    ("cron/reading.py", "CronReading"): ("get", "list", "upcoming"),
+    ("cron/reading.py", "CronReading"): ("get", "list", "upcoming", "census"),
     ("cron/service.py", "CronService"): ("register", "enable", "disable", "trigger", "delete"),
     ("cluster/service.py", "WorkerService"): ("list", "get", "leader"),
-    ("queues/service.py", "QueueService"): ("get", "list", "waiting", "limit", "unlimit", "pause", "resume"),
+    ("queues/service.py", "QueueService"): (
+        "get",
+        "list",
+        "waiting",
+        "census",
+        "limit",
+        "unlimit",
+        "pause",
+        "resume",
+    ),
 }
 
 

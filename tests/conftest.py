@@ -12,6 +12,14 @@ from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.embedded import EmbeddedServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the pools beside prefork to the long matrix, but for tests of what a pool can do."""
+    for item in items:
+        pool = getattr(item, "callspec", None) and item.callspec.params.get("pool")  # type: ignore[attr-defined]
+        if pool and pool != "prefork" and pool[0] != "-c" and item.get_closest_marker("every_pool") is None:
+            item.add_marker(pytest.mark.faults)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """Return the suite's server; tests share it and keep apart by namespace."""

@@ -70,6 +70,7 @@ def test_a_killed_worker_loses_nothing(pool: tuple[str, ...], shop: Fleet) -> No
     check_history(shop)
 
 
+@pytest.mark.faults
 def test_a_stopped_child_comes_back_as_a_zombie(shop: Fleet) -> None:
     """F-05, F-06: a worker that sleeps past its lease finds itself fenced; the other one's outcome stands."""
     sleeper = shop.start("w1")
@@ -91,6 +92,7 @@ def test_a_stopped_child_comes_back_as_a_zombie(shop: Fleet) -> None:
     check_history(shop)
 
 
+@pytest.mark.faults
 def test_a_child_that_hogs_its_interpreter_is_not_taken_for_dead(shop: Fleet) -> None:
     """F-07: the main process renews for its children, so a handler that lets nobody else run keeps its job."""
     shop.start("w1", "-c", "1", DISPATCH_LEASE="1.5", DISPATCH_RENEW_EVERY="0.3")

@@ -94,6 +94,7 @@ def test_another_worker_takes_over_when_the_leader_is_killed(fleet: CronFleet) -
     assert [later - earlier for earlier, later in pairwise(fires)] == [timedelta(seconds=1)] * (len(fires) - 1)
 
 
+@pytest.mark.faults
 def test_a_leader_that_was_stopped_and_goes_on_doubles_nothing(fleet: CronFleet) -> None:
     """It stands still for longer than its lease, another fires meanwhile, and both believe they lead for a moment."""
     stopped = fleet.worker("w1")
@@ -148,6 +149,7 @@ def test_beat_inside_a_worker_sends_and_fires(fleet: CronFleet) -> None:
         assert len(set(ids)) == len(ids), name
 
 
+@pytest.mark.faults
 def test_workers_take_over_when_the_last_beat_stops(fleet: CronFleet) -> None:
     """A beat that stops resigns, and the workers' leader fires what it fired."""
     fleet.worker("w1")

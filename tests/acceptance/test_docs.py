@@ -121,6 +121,7 @@ def test_the_guide_to_testing_runs(tmp_path: Path, environment: dict[str, str]) 
     )
 
 
+@pytest.mark.faults
 def test_the_census_counts_what_a_direct_count_counts(tmp_path: Path, environment: dict[str, str]) -> None:
     """The demo at reduced size: a worker killed half-way, files that fail once and always, equal totals."""
     run(tmp_path, environment, str(ROOT / "examples" / "library_census" / "run.py"), "--files", "150")

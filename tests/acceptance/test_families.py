@@ -176,3 +176,15 @@ def test_children_of_children_twenty_deep(fleet: FlowFleet) -> None:
     fleet.start("w1", "-c", "2")
     assert fleet.flows.nested.start(20).result(timeout=40) == 21
     assert sum(len(fleet.effects(f"level-{n}")) for n in range(21)) == 21
+
+
+def test_a_member_that_is_never_started_is_told_to_its_run(fleet: FlowFleet) -> None:
+    """One that a worker finds expired, and one whose name nobody has known for too long."""
+    # Two workers stand still at once with one process each; what is sent waits until it has expired.
+    fleet.start("w1", "-P", "solo", DISPATCH_UNKNOWN_GRACE="1")
+    busy = [fleet.flows.slow.enqueue("busy", 1.0)]
+    run = fleet.flows.in_vain.start("ann")
+    busy += [fleet.flows.slow.enqueue(f"busy-{n}", 0.5) for n in range(6)]
+
+    assert run.result(timeout=40) == "JobCancelled JobFailed"
+    assert {handle.result(timeout=20) for handle in busy}

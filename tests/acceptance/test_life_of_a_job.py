@@ -23,6 +23,7 @@ POOLS = {
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.every_pool
 def test_every_way_to_end_works_in_every_pool(pool: str, shop: Fleet) -> None:
     """Values, retries, the four exceptions, lies and unprintable errors end as the table says, whatever the pool."""
     shop.start("w1", *POOLS[pool])

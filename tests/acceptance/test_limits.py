@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from dispatch_celery import JobState
+from dispatch_celery import JobState, Unique
 from tests.support.eventually import eventually
 from tests.support.workers import Fleet
 
@@ -140,3 +141,14 @@ def test_celery_sees_a_limited_job_as_pending(shop: Fleet) -> None:
     shop.start("w1", "-P", "solo")
 
     assert result.get(timeout=20) == 3
+
+
+def test_a_unique_job_that_expires_frees_its_kind(shop: Fleet) -> None:
+    """The worker that finds it too late ends it as it would end any: another may come."""
+    unique = Unique(by=("name",))
+    late = shop.shop.touch.options(expires=0.05, unique=unique).enqueue("late")
+    eventually(lambda: late.info().expires_at < datetime.now(UTC), within=5, what="its time is over")
+    shop.start("w1", "-P", "solo")
+    eventually(lambda: late.state() == JobState.CANCELLED, within=20, what="it is cancelled")
+
+    assert shop.shop.touch.options(unique=unique).enqueue("late").result(timeout=20) == "late"

@@ -127,6 +127,7 @@ def test_records_are_deleted_when_their_time_has_passed(shop: Fleet) -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.every_pool
 def test_code_past_its_time_is_settled_after_the_grace(pool: str, shop: Fleet) -> None:
     """Where code cannot be stopped, the attempt fails after timeout and grace, and what the code returns is refused."""
     worker = shop.start("w1", *POOLS[pool])
@@ -144,6 +145,7 @@ def test_code_past_its_time_is_settled_after_the_grace(pool: str, shop: Fleet) -
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.every_pool
 def test_code_that_ignores_a_cancel_is_settled_after_the_grace(pool: str, shop: Fleet) -> None:
     """Where code cannot be stopped, the job is cancelled after the grace, and what the code returns is refused."""
     worker = shop.start("w1", *POOLS[pool])
@@ -162,6 +164,7 @@ def test_code_that_ignores_a_cancel_is_settled_after_the_grace(pool: str, shop: 
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.every_pool
 def test_code_that_looks_obeys_a_cancel(pool: str, shop: Fleet) -> None:
     """Sync code that asks ``current_job().cancelled`` ends itself, long before the grace is over."""
     shop.start("w1", *POOLS[pool], DISPATCH_CANCEL_GRACE="60")
@@ -190,6 +193,7 @@ def test_a_job_snoozes_so_often_and_no_more(shop: Fleet) -> None:
     assert [attempt.outcome for attempt in handle.info().attempts] == ["snoozed", "snoozed", "failed"]
 
 
+@pytest.mark.faults
 def test_a_job_loses_so_many_workers_and_no_more(shop: Fleet) -> None:
     """The job that was on ``dispatch_max_lost_workers`` lost workers is a dead letter, while its neighbours go on."""
     for n in (1, 2):

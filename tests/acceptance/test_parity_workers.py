@@ -14,7 +14,7 @@ from dispatch_celery import JobState, RunState
 from tests.support.eventually import eventually
 from tests.support.flow_workers import FlowFleet, flow_fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("parity"), pytest.mark.timeout(60)]
 
 
 @pytest.fixture(scope="module")

@@ -176,6 +176,7 @@ def test_a_process_that_dies_within_an_undo_loses_none(fleet: FlowFleet) -> None
     assert words(fleet) == ["reserve-first-d", "reserve-d", "release-d", "release-d", "release-first-d-seat-of-first-d"]
 
 
+@pytest.mark.faults
 def test_a_killed_worker_loses_no_undo(fleet: FlowFleet) -> None:
     """F-02, F-09: another worker undoes what this one has done."""
     first = fleet.start("w1")

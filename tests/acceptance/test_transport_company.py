@@ -75,6 +75,7 @@ def test_events_and_remote_control_work(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("task", ["early", pytest.param("late", marks=pytest.mark.faults)])
+@pytest.mark.faults
 def test_a_warm_stop_returns_what_has_not_begun(yard: Yard, task: str) -> None:
     """At once, while what runs is still running; in order; and nothing runs twice."""
     yard.send(task, range(12), 4)

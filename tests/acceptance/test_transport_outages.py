@@ -64,6 +64,7 @@ def test_cut_connections_run_nothing_twice(yard: Yard, pool: str, task: str) -> 
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(15, marks=[pytest.mark.faults, pytest.mark.timeout(180)])])
+@pytest.mark.faults
 def test_a_killed_worker_loses_nothing(yard: Yard, kills: int) -> None:
     """After ``kill -9`` at any instant each message is in its list, or in ``unacked``, or has run."""
     numbers = range(2500)

@@ -90,7 +90,7 @@ def kit(server_url: str) -> Iterator[Kit]:
 def test_a_second_one_is_rejected_until_the_first_has_ended(kit: Kit) -> None:
     """The error names the first; other arguments, or another tenant, are another kind."""
     first = report.enqueue("mon")
-    with pytest.raises(JobNotUnique, match="has not ended") as refused:
+    with pytest.raises(JobNotUnique, match="the one of its kind") as refused:
         report.enqueue("mon")
     report.enqueue("tue")
     with scope(org_id="acme"):

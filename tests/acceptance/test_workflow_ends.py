@@ -82,6 +82,7 @@ def test_a_run_past_its_time_is_cancelled(fleet: FlowFleet) -> None:
     assert fleet.effects("n-after") == fleet.effects("h-after") == []
 
 
+@pytest.mark.faults
 def test_changed_code_parks_a_run_until_the_old_code_is_back(fleet: FlowFleet) -> None:
     """The run is told apart with both sequences and nothing of it executed; resumed under its old code it goes on."""
     old = fleet.start("old", FLOWS_RELEASE="old")

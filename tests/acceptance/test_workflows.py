@@ -27,6 +27,7 @@ def fleet(namespace: str, server_url: str, tmp_path: Path) -> Iterator[FlowFleet
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.every_pool
 def test_steps_run_once_and_types_come_back(pool: str, fleet: FlowFleet) -> None:
     """Sync and async steps run once however often the function does; models, decimals and times are what they were."""
     fleet.start("w1", *POOLS[pool])

@@ -35,7 +35,7 @@ ONE_KEY = frozenset(
             "SCARD",
             "SISMEMBER",
         ),
-        *("HGET", "HSET", "HSETNX", "HMGET", "HGETALL", "HDEL", "HLEN", "HINCRBY", "HSCAN"),
+        *("HGET", "HSET", "HSETNX", "HMGET", "HGETALL", "HDEL", "HLEN", "HRANDFIELD", "HINCRBY", "HSCAN"),
         *("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE"),
         *("ZRANGEBYLEX", "ZREVRANGEBYLEX", "ZLEXCOUNT"),
     }

@@ -61,6 +61,7 @@ def _all_end(shop: Fleet, handles: list[JobHandle[str]]) -> None:
     check_history(shop)
 
 
+@pytest.mark.faults
 def test_a_rolling_deploy_costs_no_job_anything(doomed: Fleet) -> None:
     """F-10: workers are replaced in turn; what runs ends where it is, once, and nothing waits for long."""
     with _load(lambda n: doomed.shop.nap.enqueue(f"n{n}", 0.1), every=0.1) as handles:

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping
 
 import pytest
 
+from dispatch_celery.store.replies import ask
+from dispatch_celery.store.scripts import Call
 from tests.support.eventually import eventually
 from tests.support.history import check_history
 from tests.support.invariants import Dump, dump
+from tests.support.limit_invariants import most_with_a_permit
 from tests.support.workers import Fleet
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 MOST = 3
-
-
-def _most_with_a_permit(journal: Iterable[Mapping[str, str]]) -> int:
-    """Return how many jobs had a permit at once, at most: from when they are let go to the end of an attempt."""
-    having: set[str] = set()
-    most = 0
-    for entry in journal:
-        if entry["to"] in ("pending", "running"):
-            having.add(entry["id"])
-        elif entry["from"] in ("pending", "running"):
-            having.discard(entry["id"])
-        most = max(most, len(having))
-    return most
 
 
 def _found(fleet: Fleet) -> Dump:
@@ -56,4 +45,27 @@ def test_a_limit_holds_while_workers_are_killed_and_paused(doomed: Fleet) -> Non
 
     assert {handle.result(timeout=60) for handle in handles} == {f"n{n}" for n in range(40)}
     eventually(lambda: shop.dispatch.queues.get(shop.QUEUE).permits == 0, within=15, what="every permit is back")
-    assert _most_with_a_permit(check_history(doomed).journal) <= MOST
+    assert most_with_a_permit(check_history(doomed).journal) <= MOST
+
+
+def test_a_limit_holds_under_leaders_that_take_turns_all_the_time(doomed: Fleet) -> None:
+    """F-44: the lead is taken away again and again, so several carry permits at once; none is doubled or lost."""
+    shop = doomed.shop
+    parts = shop.dispatch._parts
+    shop.dispatch.queues.limit(shop.QUEUE, concurrency=MOST, rate="30/s")
+    for n in range(3):
+        doomed.start(f"w{n}", "-c", "2")
+    handles = [shop.nap.enqueue(f"n{n}", 0.05) for n in range(60)]
+    terms: set[str] = set()
+
+    def all_have_ended() -> bool:
+        found = _found(doomed)
+        terms.add(found.hashes.get("leader", {}).get("nonce", ""))
+        ask(parts.store, Call.command("DEL", parts.keys.leader))
+        return all(record["state"] == "completed" for record in found.jobs.values())
+
+    eventually(all_have_ended, within=60, every=0.1, what="all complete")
+    assert len(terms - {""}) >= 3
+    assert {handle.result(timeout=10) for handle in handles} == {f"n{n}" for n in range(60)}
+    eventually(lambda: shop.dispatch.queues.get(shop.QUEUE).permits == 0, within=15, what="every permit is back")
+    assert most_with_a_permit(check_history(doomed).journal) <= MOST

@@ -34,6 +34,7 @@ def _for(seconds: float) -> None:
     eventually(lambda: time.monotonic() > until, within=seconds + 5)
 
 
+@pytest.mark.faults
 def test_answers_that_never_arrive_double_nothing(doomed: Fleet, proxy: Proxy) -> None:
     """F-21: again and again an answer is cut after its command was applied, and nothing is applied twice."""
     worker = doomed.start("w1", "-c", "2", **_through(proxy))
@@ -54,6 +55,7 @@ def test_answers_that_never_arrive_double_nothing(doomed: Fleet, proxy: Proxy) -
     check_history(doomed)
 
 
+@pytest.mark.faults
 def test_a_worker_in_a_black_hole_is_replaced_and_fenced(doomed: Fleet, proxy: Proxy) -> None:
     """F-22: a worker that nobody hears for longer than its lease loses its jobs, and finds out when it is back."""
     lost = doomed.start("lost", "-c", "2", **_through(proxy))

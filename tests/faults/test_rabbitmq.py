@@ -16,7 +16,7 @@ from tests.support.proxy import Proxy
 from tests.support.rabbitmq import HOST, PORT, publish, require_rabbitmq, waiting
 from tests.support.workers import Fleet, fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(120)]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.support.rabbitmq import publish
 from tests.support.servers import ask_server, make_certificates, server_with_tls, tls_server
 from tests.support.workers import Fleet, fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(120)]
 
 POOLS = {"prefork": ("-c", "2"), "threads": ("-P", "threads", "-c", "2"), "solo": ("-P", "solo")}
 

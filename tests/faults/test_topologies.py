@@ -44,6 +44,7 @@ def _a_day(shop: Fleet) -> None:
     check_history(shop)
 
 
+@pytest.mark.faults
 def test_the_state_lives_on_a_cluster(cluster: str, namespace: str, server_url: str, tmp_path: Path) -> None:
     """Three masters hold the state, another server is the broker, and everything works as on one."""
     with fleet(namespace, server_url, tmp_path, state=cluster) as shop:
@@ -85,6 +86,7 @@ def test_a_worker_warns_of_a_server_that_forgets(namespace: str, tmp_path: Path)
         assert "appendonly: it is off" in worker.words
 
 
+@pytest.mark.faults
 def test_a_worker_with_a_wrong_clock_is_no_trouble(shop_ahead: Fleet) -> None:
     """F-32: leases and timers follow the server; a worker's own clock decides nothing."""
     assert shop_ahead.shop.add.options(delay=0.5).enqueue(1).result(timeout=15) == 2

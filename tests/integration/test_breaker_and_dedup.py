@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from celery import Celery
@@ -153,7 +153,9 @@ def test_a_state_server_that_is_away_stops_neither(monkeypatch: pytest.MonkeyPat
     context = JobContext(
         ref=ref, attempt=1, token=1, claim="1.n", deadline=None, scope=Scope(), arguments={"order": "1"}
     )
-    store = MiddlewareStore(Away(), Keys("t"), ServerTime(), lambda _name: charge.typed.result)  # type: ignore[arg-type]
+    store = MiddlewareStore(
+        Away(), Keys("t"), ServerTime(), lambda _name: charge.typed.result, pause=lambda *_, **__: None
+    )  # type: ignore[arg-type]
     for middleware in (CircuitBreaker(), Deduplicate()):
         middleware.join_state(lambda: store)
         assert middleware(context, lambda: "done") == "done"
@@ -167,3 +169,37 @@ def test_limits_that_mean_nothing_are_refused() -> None:
         CircuitBreaker(failures=0)
     with pytest.raises(ConfigurationError, match="longer than nothing"):
         Deduplicate(window=0)
+
+
+@pytest.mark.parametrize(("pause", "held"), [("job", {"job": "bank.charge"}), ("queue", {"queue": "bank"})])
+def test_a_breaker_pauses_the_jobs_of_a_name_or_their_queue_by_itself(
+    made: Any, pause: Literal["job", "queue"], held: dict[str, str]
+) -> None:
+    """For as long as it is open; then they go on, and none was taken meanwhile."""
+    dispatch, kit = made(_open_after(2, cooldown=30, pause=pause))
+
+    @dispatch.job(name="bank.charge", queue="bank", retry=Retry(9, Constant(1)))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if len(ran) <= 2:
+            raise ConnectionError("closed")
+        return order
+
+    handles = charge.enqueue_many([("1",), ("2",)])
+    kit.drain()
+    assert dispatch.queues.get(**held).paused_until is not None
+    late = charge.enqueue("3")
+    assert late.state() == JobState.LIMITED
+
+    kit.advance(60)
+    kit.drain()
+
+    assert [handle.result() for handle in (*handles, late)] == ["1", "2", "3"]
+    assert late.info().snoozes <= 1
+    assert not [one for one in dispatch.queues.list() if one.paused or one.permits]
+
+
+def test_a_breaker_pauses_nothing_it_does_not_know() -> None:
+    """The error names what there is."""
+    with pytest.raises(ConfigurationError, match="'job', 'queue' or something to call, not 'jobs'"):
+        CircuitBreaker(pause="jobs")  # type: ignore[arg-type]  # as a caller without a type checker may

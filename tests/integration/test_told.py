@@ -1,4 +1,4 @@
-"""What is told outside of workers: events, and dead letters that are reopened; each once, by who did it."""
+"""What is told of events, of dead letters that are reopened, of jobs that wait for a permit: once, by who did it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from dispatch_celery import Constant, Dispatch, Extension, Fail, JobState, Retry
+from dispatch_celery import Constant, Dispatch, Extension, Fail, JobState, Retry, Unique
 from dispatch_celery.ids import EventId
 from dispatch_celery.jobs.model import JobRef
-from dispatch_celery.signals import event_published, job_reopened
+from dispatch_celery.signals import event_published, job_limited, job_reopened
 from dispatch_celery.testing import Kit
 
 app = Celery("told", broker="redis://127.0.0.1:1/0", set_as_current=False)
 dispatch = Dispatch(app)
 heard: list[tuple[Any, ...]] = []
+WHOSE = ("", *["job:told.refuse"] * 3)
+"""Who enqueues does not know which limit it is."""
 
 
 @dispatch.job(name="told.refuse", retry=Retry(1, Constant(1)))
@@ -26,6 +28,13 @@ def refuse(until: int) -> int:
     if heard.count(("ran",)) < until:
         raise Fail("not yet")
     return until
+
+
+@dispatch.job(name="told.again", unique=Unique(on_conflict="replace"))
+def again() -> None:
+    """Let one more run after this one, as soon as somebody resumes."""
+    dispatch.queues.pause(job="told.again")
+    again.enqueue()
 
 
 class Listening(Extension):
@@ -38,6 +47,10 @@ class Listening(Extension):
     async def on_job_reopened(self, job: JobRef) -> None:
         """Note it, on the event loop of the process."""
         heard.append(("reopened", job.id))
+
+    def on_job_limited(self, job: JobRef, limit: str) -> None:
+        """Note it."""
+        heard.append(("limited", job.id, limit))
 
     def on_job_enqueued(self, job: JobRef) -> None:
         """Note it."""
@@ -90,3 +103,41 @@ def test_a_dead_letter_that_is_retried_is_told_once(kit: Kit) -> None:
 
     assert heard == [("enqueued", handle.id), ("ran",), ("reopened", handle.id), ("ran",)]
     assert sent == [("told.refuse", handle.id)]
+
+
+def test_a_job_that_begins_to_wait_for_a_permit_is_told(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
+    """By whoever finds that it has to: enqueue, claim, leader, or the one who wants it to run now; and in the log."""
+    caplog.set_level("INFO", "dispatch_celery.lifecycle")
+    sent: list[Any] = []
+
+    def receive(sender: Any, job: JobRef, limit: str, **_: Any) -> None:
+        sent.append(("limited", job.id, limit))
+
+    early, due, asked = (refuse.options(delay=delay).enqueue(0) for delay in (0, 60, 3_600))
+    dispatch.queues.pause(job="told.refuse")
+    heard.clear()
+    job_limited.connect(receive)
+    try:
+        late = refuse.enqueue(0)
+        kit.drain()
+        kit.advance(60)
+        assert dispatch.jobs.run_now(asked.id) == JobState.LIMITED
+    finally:
+        job_limited.disconnect(receive)
+
+    waits = [("limited", handle.id, limit) for handle, limit in zip((late, early, due, asked), WHOSE, strict=True)]
+    assert sent == waits
+    assert heard == [("enqueued", late.id), *waits]
+    logged = [record.__dict__["dispatch"] for record in caplog.records if record.name == "dispatch_celery.lifecycle"]
+    told = [(fields["job_id"], fields["limit"]) for fields in logged if fields["event"] == "dispatch.job.limited"]
+    assert told == [(job_id, limit) for _, job_id, limit in waits]
+    assert {handle.state() for handle in (early, due, asked, late)} == {JobState.LIMITED}
+
+
+def test_one_that_waits_behind_another_of_its_kind_is_told(kit: Kit) -> None:
+    """It is enqueued beside one that runs, and has to wait for a permit."""
+    first = again.enqueue()
+    kit.drain()
+
+    (second,) = [job.id for job in dispatch.jobs.list(state=JobState.LIMITED)]
+    assert heard == [("enqueued", first.id), ("enqueued", second), ("limited", second, "")]

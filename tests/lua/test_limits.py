@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.model import JobRef, JobState
 from dispatch_celery.queues.model import PerKey
+from dispatch_celery.store.scripts import Call
 from tests.lua.world import ENDS, Held, World
+from tests.support.limit_walk import Broker, Died, Dying, make_duty
 
 
 def _hand(world: World, ref: JobRef, ask: str = "1", limit: str = "queue:q") -> str:
@@ -16,7 +21,7 @@ def _hand(world: World, ref: JobRef, ask: str = "1", limit: str = "queue:q") -> 
 
 def _run(world: World, ref: JobRef, ask: str = "1") -> Held:
     assert _hand(world, ref, ask) == "READY"
-    world.limits.handed([f"{ref.id} {ask} queue:q"])
+    world.limits.done([], [f"{ref.id} {ask} queue:q"])
     return world.claim(ref, world.register(), nonce=f"n{ask}{ref.id[-4:]}")
 
 
@@ -24,7 +29,7 @@ def _ask(world: World, *keys: str) -> list[str]:
     """Enqueue a job for each key, tell the limit, and return the ids in that order."""
     refs = [world.enqueue() for _ in keys]
     told = [("ask", str(ref.id), "1", key) for ref, key in zip(refs, keys, strict=True)]
-    world.limits.heard(world.limits.told(1_000))
+    world.limits.done(world.limits.told(1_000), [])
     world.limits.settle("queue:q", told, batch=0)
     return [str(ref.id) for ref in refs]
 
@@ -128,7 +133,7 @@ def test_a_job_with_two_limits_needs_a_permit_of_each(world: World) -> None:
     assert world.settle("job:mail") == [ref.id]
 
     assert _hand(world, ref, limit="job:mail") == "LIMITED"
-    world.limits.handed([f"{ref.id} 1 job:mail"])
+    world.limits.done([], [f"{ref.id} 1 job:mail"])
     assert world.settle() == [ref.id]
     held = _run(world, ref, "2")
     world.end("complete", held)
@@ -314,3 +319,114 @@ def test_a_paused_limit_gives_nothing(world: World) -> None:
 def test_a_limit_nobody_has_is_said_to_be_gone(world: World) -> None:
     """Whoever asks may go: nobody holds it back."""
     assert world.limits.settle("queue:q", [("ask", "job_x", "1", "")], batch=10) is None
+
+
+def test_what_is_left_while_the_leader_looks_is_taken_in_at_once(world: World) -> None:
+    """The bell rings for the first row only; the leader that has it in hand must look whether there are more."""
+    world.limit("queue:q", concurrency=2)
+    refs = [world.enqueue()]
+
+    class Busy:
+        """A port on which a second job comes while the first one's request is told."""
+
+        def execute(self, calls: Sequence[Call]) -> list[Any]:
+            if len(refs) == 1 and calls[0].script is not None and calls[0].script.name == "queues/settle":
+                refs.append(world.enqueue())
+            return list(world.port.execute(calls))
+
+    duty = make_duty(world, Busy(), Broker())
+
+    assert duty.run_once() == 0
+    assert duty.run_once() > 0
+    assert {world.record(ref)["state"] for ref in refs} == {JobState.PENDING}
+
+
+def test_a_pause_with_an_end_is_over_by_itself(world: World) -> None:
+    """The leader looks when it ends, and lets who waits go, within the limit."""
+    world.limit(concurrency=1)
+    world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500}, ends=world.now + 500)
+    ids = _ask(world, "", "")
+    settled = world.limits.settle("queue:q", [], batch=10)
+    assert settled is not None
+    assert (settled.given, settled.after, settled.resumed) == (0, 500, False)
+
+    world.passes(500)
+
+    settled = world.limits.settle("queue:q", [], batch=10)
+    assert settled is not None
+    assert (settled.given, settled.resumed, settled.lifted) == (1, True, False)
+    assert [row.split(" ")[0] for row in world.limits.granted(10)] == ids[:1]
+
+
+@pytest.mark.parametrize("longer", [{}, {"paused_until": 60_000}])
+def test_a_pause_with_an_end_leaves_one_that_lasts_longer(world: World, longer: dict[str, int]) -> None:
+    """A breaker must not end what a person has paused."""
+    there = {name: world.now + value for name, value in longer.items()}
+    world.limits.set("queue:q", {"paused": "1", **there})
+
+    world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500}, ends=world.now + 500)
+    world.passes(1_000)
+
+    settled = world.limits.settle("queue:q", [], batch=10)
+    assert settled is not None
+    assert not settled.resumed
+
+
+def test_a_pause_alone_is_forgotten_when_it_has_ended(world: World) -> None:
+    """Nobody asks a limit any more that was nothing but a pause, wherever the leader dies meanwhile."""
+    world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500, "lifted": ""}, ends=world.now + 500)
+    world.limits.enforce("queue:q", paused=True)
+    ref = world.enqueue()
+    dying = Dying(world.port)
+    duty = make_duty(world, dying, Broker())
+    duty.run_once()
+    assert world.record(ref)["state"] == JobState.LIMITED
+    world.passes(500)
+
+    dying.left, dying.after = 2, True  # the pause has ended, and nobody was told
+    with pytest.raises(Died):
+        make_duty(world, dying, Broker()).run_once()
+    again = make_duty(world, world.port, Broker())
+    while again.run_once() == 0:
+        pass
+
+    assert world.record(ref)["state"] == JobState.PENDING
+    assert world.ask("HGET", world.keys.limits, "queue:q") is None
+    assert world.record(world.enqueue())["state"] == JobState.PENDING
+
+
+def test_that_a_pause_has_ended_is_not_lost_with_an_answer(world: World) -> None:
+    """A leader whose connection breaks at that moment goes on, and lets jobs and runs know."""
+    world.limit(concurrency=1)
+    world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500}, ends=world.now + 500)
+    world.limits.enforce("queue:q", paused=True)
+    dying = Dying(world.port)
+    duty = make_duty(world, dying, Broker(), clock=lambda: world.now)
+    duty.run_once()
+    assert world.ask("HGET", world.keys.limits, "queue:q") == b"paused"
+    world.passes(500)
+
+    dying.left, dying.after = 2, True
+    with pytest.raises(Died):
+        duty.run_once()
+    dying.left = -1
+    while duty.run_once() == 0:
+        pass
+
+    assert world.ask("HGET", world.keys.limits, "queue:q") == b"on"
+
+
+def test_buckets_that_are_full_again_are_forgotten(world: World) -> None:
+    """Keys come and go; what is kept of each is kept for as long as it says something."""
+    world.limit(per_key=PerKey(by="scope", rate="100/s", burst=1))
+    keys = [f"key{n}" for n in range(20)]
+    _ask(world, *keys)
+    buckets = world.keys.limit("queue:q", "buckets")
+    assert len(_granted(world)) == len(keys)
+    assert world.ask("HLEN", buckets) == len(keys)
+
+    world.passes(1_000)
+    for _ in range(200):
+        world.limits.settle("queue:q", [], batch=10)
+
+    assert world.ask("HLEN", buckets) == 0

@@ -13,7 +13,7 @@ LIMITS = BreakerLimits(failures=3, window=1_000, cooldown=500, probes=1, hold=20
 @pytest.fixture
 def shared(world: World) -> MiddlewareStore:
     """Return the state of middlewares in the world's namespace, at its time."""
-    return MiddlewareStore(world.port, world.keys, world.time, lambda _name: None)
+    return MiddlewareStore(world.port, world.keys, world.time, lambda _name: None, pause=lambda *_, **__: None)
 
 
 def _fail(shared: MiddlewareStore, *owners: str) -> tuple[str, int]:

@@ -150,7 +150,7 @@ class World:
         mine = [(verb, job_id, number, "") for verb, job_id, number, name in rows if name == limit]
         self.limits.settle(limit, mine if told is None else told, batch=1_000)
         if told is None:
-            self.limits.heard([" ".join(row) for row in rows if row[3] == limit])
+            self.limits.done([" ".join(row) for row in rows if row[3] == limit], [])
         return [row.split(" ")[0] for row in self.limits.granted(1_000)]
 
     def register(self, **names: str) -> WorkerId:

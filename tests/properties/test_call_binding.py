@@ -47,7 +47,7 @@ CALLS = st.tuples(
 )
 
 
-@settings(max_examples=1_000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(functions(), CALLS)
 def test_a_call_is_bound_as_python_binds_it(
     target: Callable[..., Any], call: tuple[tuple[int, ...], dict[str, int]]

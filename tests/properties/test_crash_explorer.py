@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
@@ -54,12 +55,20 @@ def _explore(store: Store, namespace: str, plans: list[Plan]) -> list[str]:
     return found
 
 
+_LONG = ("a failed member tells nobody", "a child's end resolves nothing", "a nudge wakes nobody")
+_SHOWN = [
+    pytest.param(mutant, marks=[pytest.mark.faults] if mutant.name in _LONG else [])
+    for mutant in [*MUTANTS, *RUN_MUTANTS]
+]
+"""The planted bugs; those whose world takes its time are of the long matrix."""
+
+
 @pytest.mark.timeout(180)
 def test_no_single_fault_breaks_a_promise(store: RedisStore, namespace: str) -> None:
     """Some of the worlds with one fault each come to rest with every invariant unbroken."""
-    plans = sample(list(scenarios(store, namespace)), 500, SEED)
+    plans = sample(list(scenarios(store, namespace)), 250, SEED)
 
-    assert len(plans) == 500
+    assert len(plans) == 250
     assert _explore(store, namespace, plans) == []
 
 
@@ -74,21 +83,31 @@ def test_no_pair_of_faults_breaks_a_promise(store: RedisStore, namespace: str) -
 @pytest.mark.timeout(180)
 def test_no_single_fault_breaks_a_promise_about_runs(store: RedisStore, namespace: str) -> None:
     """Some of the worlds with runs and one fault each come to rest with every invariant unbroken."""
-    plans = sample(list(scenarios(store, namespace, FLOWS)), 600, SEED)
+    plans = sample(list(scenarios(store, namespace, FLOWS)), 300, SEED)
 
-    assert len(plans) == 600
+    assert len(plans) == 300
     assert _explore(store, namespace, plans) == []
 
 
 @pytest.mark.timeout(120)
 def test_no_pair_of_faults_breaks_a_promise_about_runs(store: RedisStore, namespace: str) -> None:
     """Worlds with runs and two faults each come to rest with every invariant unbroken."""
-    plans = pairs(list(scenarios(store, namespace, FLOWS)), 150, SEED)
+    plans = pairs(list(scenarios(store, namespace, FLOWS)), 75, SEED)
 
     assert _explore(store, namespace, plans) == []
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(4))
+def test_no_single_fault_breaks_a_promise_about_runs_in_thousands(store: RedisStore, namespace: str, part: int) -> None:
+    """Five thousand worlds with runs and one fault, spread over all, come to rest with every invariant unbroken."""
+    plans = sample(list(scenarios(store, namespace, FLOWS)), 5_000, SEED + 1)
+
+    assert _explore(store, namespace, plans[part::4]) == []
+
+
+@pytest.mark.explore
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_single_fault_anywhere_breaks_a_promise_about_runs(store: RedisStore, namespace: str, part: int) -> None:
@@ -103,7 +122,7 @@ def test_no_single_fault_anywhere_breaks_a_promise(store: RedisStore, namespace:
     assert _explore(store, namespace, list(scenarios(store, namespace))) == []
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *RUN_MUTANTS], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", _SHOWN, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_caught(mutant: Mutant, store: RedisStore, namespace: str) -> None:
     """The recorded world of each planted bug breaks a promise with it, and none without."""
     plan = killers()[mutant.name]
@@ -112,9 +131,13 @@ def test_a_planted_bug_is_caught(mutant: Mutant, store: RedisStore, namespace: s
     assert killed(store, namespace, mutant, plan)
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.explore
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("mutant", [*MUTANTS, *RUN_MUTANTS], ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_found_by_searching(mutant: Mutant, store: RedisStore, namespace: str) -> None:
-    """The search finds a world that catches each planted bug, without being told where to look."""
-    assert any(killed(store, namespace, mutant, plan) for plan in worlds(store, namespace, mutant))
+    """The search finds a world that catches each planted bug, without being told where to look.
+
+    Where three thousand worlds hold none, it looks into all that the recorded one was taken from.
+    """
+    rest = scenarios(store, namespace, [killers()[mutant.name].jobs])
+    assert any(killed(store, namespace, mutant, plan) for plan in chain(worlds(store, namespace, mutant), rest))

@@ -21,7 +21,7 @@ from tests.support.machine import JobMachine
 from tests.support.mutants import MUTANTS, Mutant, MutantStore
 
 NORMAL = settings(
-    max_examples=120,
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

@@ -6,7 +6,7 @@ import time
 
 from pydantic import BaseModel
 
-from dispatch_celery import Fail, JobFailed, Retry, RunFailed, current_job, current_scope
+from dispatch_celery import Cancel, Fail, JobCancelled, JobFailed, Retry, RunFailed, current_job, current_scope
 from dispatch_celery.workflows.context import Workflow
 from tests.support.flows import app, dispatch, effect, hold, mark  # noqa: F401 - the worker looks for ``app`` here
 from tests.support.shop import add, die, flaky, nap
@@ -63,6 +63,8 @@ def slow(name: str, seconds: float) -> str:
     while time.monotonic() < limit and not current_job().is_cancelled():
         time.sleep(0.02)
     effect(f"{name}-end")
+    if current_job().is_cancelled():
+        raise Cancel("it is not needed any more")
     return name
 
 
@@ -220,3 +222,20 @@ def stuck(wf: Workflow) -> None:
     wf.run_child(leaf, "child")
     wf.step(charge, "x")
     raise ValueError("not wanted any more")
+
+
+@dispatch.remote("family.stranger")
+def stranger(name: str) -> str:
+    """Stand for a job that no worker declares."""
+
+
+@dispatch.workflow(name="family.in_vain")
+def in_vain(wf: Workflow, name: str) -> str:
+    """Send a job that is not worth starting soon, and one that nobody knows; say how they ended."""
+    said = []
+    for call in (resize.options(expires=0.05).bind(Image(n=1)), stranger.bind(name)):
+        try:
+            wf.gather(call)
+        except (JobCancelled, JobFailed) as error:
+            said.append(type(error).__name__)
+    return " ".join(said)

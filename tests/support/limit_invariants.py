@@ -6,16 +6,29 @@ Between the two lie rows that are still to be taken in, so that each side may be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from tests.support.invariants import Dump
 
-__all__ = ["check_limits", "permits_of"]
+__all__ = ["check_limits", "most_with_a_permit", "permits_of"]
 
 
 def permits_of(record: dict[str, str]) -> dict[str, str]:
     """Return what permits a job has: limit to the number of the request that each answered."""
     return dict(line.rsplit("=", 1) for line in record.get("permits", "").split("\n") if line)
+
+
+def most_with_a_permit(journal: Iterable[Mapping[str, str]]) -> int:
+    """Return how many jobs had a permit at once, at most: from when they are let go to the end of an attempt."""
+    having: set[str] = set()
+    most = 0
+    for entry in journal:
+        if entry["to"] in ("pending", "running"):
+            having.add(entry["id"])
+        elif entry["from"] in ("pending", "running"):
+            having.discard(entry["id"])
+        most = max(most, len(having))
+    return most
 
 
 def check_limits(state: Dump) -> list[str]:

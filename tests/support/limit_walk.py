@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.queues.model import Limit, PerKey
 from dispatch_celery.queues.permits import Permits
@@ -72,7 +73,13 @@ class Dying:
         return replies
 
 
-def make_duty(world: World, port: Any, broker: Broker, term: Callable[[], str] = lambda: "t") -> Permits:
+def make_duty(
+    world: World,
+    port: Any,
+    broker: Broker,
+    term: Callable[[], str] = lambda: "t",
+    clock: Callable[[], int] = monotonic_ms,
+) -> Permits:
     """Return the leader's duty over a port of its own."""
     parts = (port, world.keys, world.settings, world.time)
     return Permits(
@@ -81,6 +88,7 @@ def make_duty(world: World, port: Any, broker: Broker, term: Callable[[], str] =
         records=WorkRecords(port, world.keys),
         publisher=broker,
         term=term,
+        clock=clock,
     )
 
 
@@ -159,7 +167,7 @@ class Walk:
         )
 
     def _duty_round(self) -> None:
-        self.port.left = self._random.choice((-1, -1, 1, 2, 3, 4, 5, 6, 7))
+        self.port.left = self._random.choice((-1, -1, -1, *range(1, 15)))
         self.port.after = self._random.random() < 0.5
         try:
             self._duty.run_once()

@@ -17,12 +17,6 @@ RACE_MUTANTS = (
         "return {'GONE'}",
     ),
     Mutant(
-        "a wait is over before anybody has noticed that its time is",
-        ("runs/suspend",),
-        "due > 0 and not redis.call('ZSCORE', K.due, identity) and",
-        "due > 0 and",
-    ),
-    Mutant(
         "a wait is over before its run has looked once more",
         ("runs/fire",),
         "if status == 'sleeping' then",

@@ -74,7 +74,7 @@ class RaceWorld(World):
 
     def __init__(self, real: Store, namespace: str) -> None:
         def stack(port: Store) -> Store:
-            self.turns = Turns(port, self._look)
+            self.turns = Turns(port, self._look, lambda: self.time.word)
             return self.turns
 
         super().__init__(real, namespace, Plan((), (_NEVER,), inline=False), stack=stack)

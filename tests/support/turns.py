@@ -7,13 +7,14 @@ Between two calls an actor is alone: what processes do in memory does not concer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]  # it has no stubs
 
 from dispatch_celery.store.client import Store
-from dispatch_celery.store.scripts import Call
+from dispatch_celery.store.scripts import Call, Word
 
 __all__ = ["Turns"]
 
@@ -24,8 +25,9 @@ _LATEST: Final = 20
 class Turns:
     """A port whose callers take turns while a play is on; to everybody else it is the port behind it."""
 
-    def __init__(self, inner: Store, after_each: Callable[[Call], None]) -> None:
+    def __init__(self, inner: Store, after_each: Callable[[Call], None], now: Callable[[], Word]) -> None:
         self._inner = inner
+        self._now = now
         self._after_each = after_each
         self._names: dict[greenlet, str] = {}
         self.trace: list[str] = []
@@ -37,9 +39,16 @@ class Turns:
         replies: list[Any] = []
         for call in calls:
             self.pause(call.label)
-            replies += self._inner.execute([call])
+            replies += self._inner.execute([self._as_of_now(call)])
             self._after_each(call)
         return replies
+
+    def _as_of_now(self, call: Call) -> Call:
+        """Return a call with the time at which it is sent: the server's clock does not wait for who thinks."""
+        if call.script is None or "now" not in call.script.arguments:
+            return call
+        at = call.key_count + call.script.arguments.index("now")
+        return replace(call, words=(*call.words[:at], self._now(), *call.words[at + 1 :]))
 
     def pause(self, what: str) -> None:
         """Wait for one's turn to do something that is no call."""

@@ -20,9 +20,12 @@ from pathlib import Path
 
 import pytest
 
+# Each checker is asked once for all cases, by the process that runs these tests.
+pytestmark = pytest.mark.xdist_group("typing")
+
 CASES = Path(__file__).parent / "cases"
 STUBS = re.compile(r"^(amqp|billiard|celery|kombu|vine)-stubs$|^celery_types-")
-CHECKERS = ("mypy", "pyright", "basedpyright")
+CHECKERS = ("mypy", "pyright", pytest.param("basedpyright", marks=pytest.mark.faults))
 BESIDE = Path(sys.executable).parent
 
 # A user without celery-types has told the checkers so: Celery's own imports are no error of this package.
