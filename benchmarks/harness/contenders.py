@@ -88,7 +88,7 @@ CONTENDERS = (
 )
 
 ELSEWHERE, WIDE, SPREAD, KEYED = "ours-elsewhere", "ours-wide", "ours-spread", "ours-keyed"
-EXTENDED, MEASURED = "ours-extended", "ours-measured"
+EXTENDED, INLINE, MEASURED = "ours-extended", "ours-inline", "ours-measured"
 NOTHING, PARKED = "nothing there", "jobs that wait for a permit"
 
 
@@ -102,6 +102,7 @@ OPERATED = (
     _operated(SPREAD, "its queue limited to a million a second"),
     _operated(KEYED, "its queue limited to 100 at once and 50 of one tenant"),
     _operated(EXTENDED, "an extension told of each job", "extension"),
+    _operated(INLINE, "one that touches memory only (patience = None)", "inline"),
     _operated(MEASURED, "OpenTelemetry's instruments installed", "measures"),
 )
 """Ours as it is operated, each against ours as it is."""

@@ -15,6 +15,7 @@ from harness.contenders import (
     EXTENDED,
     FLOWS,
     HUEY,
+    INLINE,
     KEYED,
     MEASURED,
     NOTHING,
@@ -136,6 +137,7 @@ TARGETS = (
           ("Drain of a queue with a rate", SPREAD, 0.75),
           ("Drain of a queue with a limit for each tenant", KEYED, 0.75),
           ("Drain with an extension", EXTENDED, 0.95),
+          ("Drain with an extension that touches memory only", INLINE, 0.95),
           ("Drain with OpenTelemetry's instruments", MEASURED, 0.95),
       )
       for pool in ("prefork", "solo")),

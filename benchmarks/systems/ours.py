@@ -38,6 +38,12 @@ class Counting(Extension):
         self.done += 1
 
 
+class Inline(Counting):
+    """The same in the worker's own thread, as what touches memory only may be."""
+
+    patience = None
+
+
 def measure() -> None:
     """Have OpenTelemetry's instruments record, with the SDK's own aggregation; nobody collects."""
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - only one contender needs it
@@ -49,6 +55,7 @@ def measure() -> None:
 WATCHERS: Final[dict[str, Callable[[], object]]] = {
     "": lambda: None,
     "extension": lambda: dispatch.add_extension(Counting()),
+    "inline": lambda: dispatch.add_extension(Inline()),
     "measures": measure,
 }
 """What ``BENCH_WATCH`` may ask for."""

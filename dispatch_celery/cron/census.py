@@ -68,7 +68,9 @@ def take_cron_census(store: Store, keys: Keys, now: int | None = None) -> CronCe
     fires = rest[: 2 * len(sample)]
     states = _states(store, keys, words(rest[-1])) if tell_apart else Counter({RESTING: resting} if resting else {})
     lead = pairs(leader)
-    reigns = int(float(text(lead.get("until")) or 0)) > now
+    left = int(float(text(lead.get("until")) or 0)) - now
+    # Beyond two leases there is none, as for those who would take it: the clock was set back.
+    reigns = 0 < left <= 2 * int(text(lead.get("lease")) or 0)
     return CronCensus(
         states={**dict.fromkeys(CronState, 0), **states, CronState.ENABLED: int(firing)},
         overdue=max(0, now - _due(first, now)) / 1000,

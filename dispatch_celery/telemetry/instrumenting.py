@@ -68,7 +68,11 @@ def install(
     if dispatch in _installed:
         raise ConfigurationError("telemetry is installed for this app already: install it once, where the app is made")
     release = version("dispatch-celery")
-    tracing = Tracing(trace.get_tracer(_SCOPE, release, tracer_provider), is_instrumented=_is_instrumented)
+    tracing = Tracing(
+        trace.get_tracer(_SCOPE, release, tracer_provider),
+        is_instrumented=_is_instrumented,
+        is_idle=_without_provider if tracer_provider is None else lambda: False,
+    )
     meter = metrics.get_meter(_SCOPE, release, meter_provider)
     labels = Labels(lambda name: name in dispatch.app.tasks, cap=max_labels)
     queues = Labels(lambda queue: queue in _declared_queues(dispatch.app), cap=max_labels)
@@ -95,6 +99,11 @@ def _declared_queues(app: Any) -> set[str]:
     """Return the queues that jobs and workflows are declared for, and those of the app itself."""
     definitions = (getattr(task, "definition", None) for task in app.tasks.values())
     return {str(definition.queue) for definition in definitions if definition is not None} | set(app.amqp.queues)
+
+
+def _without_provider() -> bool:
+    """Whether nobody has said yet who keeps the spans of this process; it may still be said."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _is_instrumented() -> bool:

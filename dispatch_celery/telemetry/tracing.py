@@ -34,9 +34,11 @@ _GOOD: Final = frozenset({"completed", "waiting", "pending", "released", "cancel
 class Tracing:
     """Follows the work of this process. Is the ``Follower`` of the floors below, and a middleware around steps."""
 
-    def __init__(self, tracer: Tracer, *, is_instrumented: Callable[[], bool]) -> None:
+    def __init__(self, tracer: Tracer, *, is_instrumented: Callable[[], bool], is_idle: Callable[[], bool]) -> None:
         self._tracer = tracer
         self._is_instrumented = is_instrumented
+        self._is_idle = is_idle
+        """Whether nobody keeps spans, as without an SDK."""
 
     # -- where work is made
 
@@ -72,6 +74,9 @@ class Tracing:
     @contextmanager
     def around(self, ref: WorkRef, spec: Mapping[str, Any], *, attempt: int, earlier: str) -> Iterator[Ended]:
         """Follow one attempt of a job, or one slice of a run."""
+        if TRACE not in spec and self._is_idle():
+            yield _unheard
+            return
         current = trace.get_current_span()
         attributes = {**_about(ref, spec), names.OPERATION_NAME: "run", names.OPERATION_TYPE: "process"}
         if not ref.kind:
@@ -111,6 +116,10 @@ class Tracing:
                 raise
             _close(span, "completed", None)
             return value
+
+
+def _unheard(_outcome: str, _error: BaseException | None) -> None:
+    """Hear of the end of what has no span."""
 
 
 def _about(ref: WorkRef, spec: Mapping[str, Any]) -> dict[str, Any]:

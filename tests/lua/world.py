@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -117,6 +117,15 @@ class World:
     def make_room(self) -> None:
         """Let the server have as much memory as it likes again."""
         self.ask("CONFIG", "SET", "maxmemory", 0)
+
+    def refuses_whole(self, act: Callable[[], object]) -> None:
+        """Fail unless a full server answers "not now" and keeps nothing of it. There is room again afterwards."""
+        self.fill()
+        before = self.dump()
+        with pytest.raises(StoreUnavailable, match=r"refuses for now: .*maxmemory"):
+            act()
+        assert self.dump() == before
+        self.make_room()
 
     def job(self, *, key: str = "", scope: str = "", payload: bytes = b"{}", **options: Any) -> NewJob:
         """Return a job that is not written yet."""

@@ -257,6 +257,17 @@ def test_entries_are_counted_by_state(world: CronWorld) -> None:
     assert told["dispatch.cron.leader", ""] == 1
 
 
+def test_a_lead_from_before_the_clock_was_set_back_is_none(world: CronWorld) -> None:
+    """Anybody may take it; it is not shown as held until the old time has come again."""
+    world.register()
+    world.after(MINUTE)
+    assert scraped(world.dispatch)["cron_leader", ""] == 1
+
+    world.passes(-60 * MINUTE)
+
+    assert scraped(world.dispatch)["cron_leader", ""] == 0
+
+
 def test_lateness_is_shown_while_nobody_fires_and_after(world: CronWorld) -> None:
     """What is overdue by now, and, once it was fired, how late that was; not for ever, and not by the jitter."""
     world.register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from celery import Celery
+from opentelemetry import context as contexts
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
@@ -24,6 +26,7 @@ from dispatch_celery.queues.service import QueueService
 from dispatch_celery.telemetry import install, names, prometheus
 from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.instrumenting import _following
+from dispatch_celery.telemetry.metrics import Timings
 from dispatch_celery.telemetry.names import OTHER, Labels
 from dispatch_celery.telemetry.picture import Picture, take_picture
 from dispatch_celery.testing import Kit
@@ -290,6 +293,57 @@ def test_other_rooms_add_their_own_figures(kit: Kit) -> None:
     text = generate_latest(registry).decode()
     assert "dispatch_limits 2.0" in text
     assert "dispatch_up 1.0" in text
+
+
+class Recorded:
+    """A histogram that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, object, object]] = []
+
+    def record(self, amount: float, attributes: object = None, context: object = None) -> None:
+        """Keep it."""
+        self.told.append((amount, attributes, context))
+
+
+def test_times_are_recorded_many_in_a_row_and_none_is_late_for_a_collection() -> None:
+    """In order, each in the context it was taken in; a collection records what is held back before it looks."""
+    timings, histogram = Timings(), Recorded()
+    token = contexts.attach(contexts.set_value("request", "r1"))
+    timings.add(histogram, 0.0, {"n": "0"})  # type: ignore[arg-type]  # it is one, as far as it is used
+    contexts.detach(token)
+    for number in range(1, 63):
+        timings.add(histogram, float(number), {})  # type: ignore[arg-type]  # as above
+    assert histogram.told == []
+
+    timings.add(histogram, 63.0, {})  # type: ignore[arg-type]  # as above
+    assert [amount for amount, _, _ in histogram.told] == list(range(64))
+    assert histogram.told[0][1] == {"n": "0"}
+    assert contexts.get_value("request", histogram.told[0][2]) == "r1"  # type: ignore[arg-type]  # it is a context
+    timings.add(histogram, 64.0, {})  # type: ignore[arg-type]  # as above
+    assert list(timings.flush(None)) == []
+    assert len(histogram.told) == 65
+
+
+def test_what_was_measured_before_a_fork_is_recorded_once() -> None:
+    """The parent records what it has held back; the child only what it has measured itself."""
+    timings, histogram = Timings(), Recorded()
+    timings.add(histogram, 1.0, {})  # type: ignore[arg-type]  # it is one, as far as it is used
+    tells, told = os.pipe()
+    if (child := os.fork()) == 0:
+        timings.flush()
+        before = len(histogram.told)
+        timings.add(histogram, 2.0, {})  # type: ignore[arg-type]  # as above
+        timings.flush()
+        os.write(told, f"{before} {histogram.told[0][0]} {len(histogram.told)}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(tells, 100) == b"0 2.0 1"
+    os.close(tells)
+    os.close(told)
+    timings.flush()
+    assert [amount for amount, _, _ in histogram.told] == [1.0]
 
 
 def test_installing_prometheus_twice_is_once() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -210,3 +212,54 @@ def test_without_a_follower_nothing_is_stored(kit: Kit) -> None:
     stored: Any = dispatch._parts.records.stored([handle.id])[0]
     assert "trace" not in stored.spec
     assert not spans()
+
+
+LATE = """
+import sys
+
+from celery import Celery
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from dispatch_celery import Dispatch
+from dispatch_celery.telemetry import install
+from dispatch_celery.testing import Kit
+
+dispatch = Dispatch(Celery("late", broker="redis://127.0.0.1:1/0"))
+seen = []
+
+
+@dispatch.job(name="mail.send")
+def send(to: str, headers: str = "") -> str:
+    seen.append(trace.get_current_span().get_span_context())
+    return to
+
+
+install(dispatch)
+exporter = InMemorySpanExporter()
+with Kit(dispatch, sys.argv[1]) as kit:
+    kit.result(send.enqueue("nobody"))
+    carrier = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    celery = dispatch.app.tasks["mail.send"]
+    celery.apply_async(("who passes on",), headers=carrier)
+    kit.drain()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    kit.result(send.enqueue("somebody"))
+print(" ".join(span.name for span in exporter.get_finished_spans()))
+print(*(f"{context.trace_id:x}" for context in seen[:2]))
+"""
+
+
+def test_without_a_provider_traces_pass_through_and_one_that_comes_later_is_heard(server_url: str) -> None:
+    """Spans are made for nobody until somebody keeps them; what a caller was part of is for the handler even then."""
+    ran = subprocess.run(
+        [sys.executable, "-c", LATE, server_url], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    spans_line, traces = ran.stdout.splitlines()
+    assert spans_line == "enqueue mail.send run mail.send"
+    assert traces == "0 af7651916cd43dd8448eb211c80319c"
