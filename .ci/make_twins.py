@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "dispatch_celery"
 WIDTH = 120
 MARK = "    # -- the same on an event loop, written by .ci/make_twins.py\n"
 TWINS = {
-    ("app.py", "Dispatch"): ("enqueue", "enqueue_many", "ping", "stats", "census", "doctor", "close"),
+    ("app.py", "Dispatch"): ("enqueue", "start", "enqueue_many", "ping", "stats", "census", "doctor", "close"),
     ("jobs/service.py", "JobService"): ("get", "state", "list", "count", "ready", "cancel", "retry", "run_now"),
     ("jobs/handle.py", "JobHandle"): ("state", "info", "cancel"),
     ("jobs/context.py", "JobContext"): ("progress",),

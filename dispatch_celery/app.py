@@ -186,6 +186,10 @@ class Dispatch(Declaring):
         """Do as ``enqueue``, without holding the event loop."""
         return await asyncio.to_thread(self.enqueue, name, **arguments)
 
+    async def astart(self, name: str, /, **arguments: Any) -> RunHandle[Any]:
+        """Do as ``start``, without holding the event loop."""
+        return await asyncio.to_thread(self.start, name, **arguments)
+
     async def aenqueue_many(self, calls: Iterable[Call[Any]], /) -> list[JobHandle[Any]]:
         """Do as ``enqueue_many``, without holding the event loop."""
         return await asyncio.to_thread(self.enqueue_many, calls)

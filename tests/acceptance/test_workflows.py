@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -197,7 +198,8 @@ def test_runs_are_started_by_name_listed_and_counted(fleet: FlowFleet) -> None:
         flows.dispatch.start("flows.nobody")
     with pytest.raises(RunNotFound):
         runs.get(RunId.mint())
-    naps = [flows.dispatch.start("flows.nap", name=f"n{n}", seconds=0.1) for n in range(3)]
+    naps = [flows.dispatch.start("flows.nap", name=f"n{n}", seconds=0.1) for n in range(2)]
+    naps.append(asyncio.run(flows.dispatch.astart("flows.nap", name="n2", seconds=0.1)))
     later = flows.nap.options(delay=60).start("later", 0.1)
 
     assert (later.state(), naps[0].state()) == (RunState.WAITING, RunState.PENDING)

@@ -171,6 +171,7 @@ current_step().progress("1")  # MUST FAIL
 
 async def caller() -> None:
     assert_type(await current_step().aprogress(1), None)
+    assert_type(await dispatch.astart("old", n=3), RunHandle[Any])
     run = await checkout.astart(Order("1"))
     assert_type(await run.aresult(timeout=1), Charge)
     assert_type(await dispatch.runs.aget(run.id), Run)
