@@ -36,15 +36,12 @@ Times are in seconds. Gauges are read by the leader's process only, at each coll
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from opentelemetry.context import Context, get_current
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.metrics import Histogram, Meter
 
 from dispatch_celery.extensions.base import Extension
 from dispatch_celery.ids import CronId, EventId, JobId, RunId
@@ -52,6 +49,7 @@ from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.middleware.base import ExecutionContext
 from dispatch_celery.telemetry import names
+from dispatch_celery.telemetry.instruments import Tally, Timings
 from dispatch_celery.telemetry.names import Labels
 from dispatch_celery.work.model import WorkRef
 from dispatch_celery.workflows.model import RunRef
@@ -59,80 +57,7 @@ from dispatch_celery.workflows.model import RunRef
 __all__ = ["Metrics"]
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
-_IN_A_ROW: Final = 64
-"""Times that are held back, at most."""
-
-_Timing = tuple[Histogram, float, Mapping[str, str], Context]
-
 _WORK: Final = (names.NAME, names.DESTINATION, names.TRANSITION)
-
-
-class Tally:
-    """A counter that is observed: counting is one addition here, and the SDK is asked at each collection only."""
-
-    def __init__(
-        self,
-        meter: Meter,
-        name: str,
-        unit: str,
-        words: str,
-        labels: tuple[str, ...],
-        *others: Callable[[CallbackOptions], Iterable[Observation]],
-    ) -> None:
-        """Make the counter; ``others`` are asked at each collection, too."""
-        self._labels = labels
-        self._counts: dict[tuple[str, ...], int] = {}
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        meter.create_observable_counter(name, [self._observe, *others], unit, words)
-
-    def add(self, *values: str) -> None:
-        """Count one."""
-        if self._pid != os.getpid():
-            # What a parent has counted before the fork, the parent tells.
-            self._counts, self._lock, self._pid = {}, threading.Lock(), os.getpid()
-        with self._lock:
-            self._counts[values] = self._counts.get(values, 0) + 1
-
-    def _observe(self, _options: CallbackOptions) -> list[Observation]:
-        if self._pid != os.getpid():
-            return []
-        with self._lock:
-            counts = list(self._counts.items())
-        return [Observation(count, dict(zip(self._labels, values, strict=True))) for values, count in counts]
-
-
-class Timings:
-    """Times on their way to histograms: held back, and recorded many in a row.
-
-    A record of the SDK that comes between other work takes three times as long as one that follows another: 14 us, and
-    5, by a profile of a drain and a loop. Each keeps the context it was taken in, for exemplars.
-    """
-
-    def __init__(self) -> None:
-        self._held: list[_Timing] = []
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-
-    def add(self, histogram: Histogram, seconds: float, attributes: Mapping[str, str]) -> None:
-        """Hold one back."""
-        if self._pid != os.getpid():
-            # What a parent has held back at the fork, the parent records.
-            self._held, self._lock, self._pid = [], threading.Lock(), os.getpid()
-        with self._lock:
-            self._held.append((histogram, seconds, attributes, get_current()))
-            enough = len(self._held) >= _IN_A_ROW
-        if enough:
-            self.flush()
-
-    def flush(self, _options: CallbackOptions | None = None) -> Sequence[Observation]:
-        """Record what was held back. Observes nothing: it is asked at a collection, so that nothing is told late."""
-        if self._pid == os.getpid():
-            with self._lock:
-                held, self._held = self._held, []
-            for histogram, seconds, attributes, context in held:
-                histogram.record(seconds, attributes, context)
-        return ()
 
 
 class Metrics(Extension):

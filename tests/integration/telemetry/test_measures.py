@@ -26,7 +26,7 @@ from dispatch_celery.queues.service import QueueService
 from dispatch_celery.telemetry import install, names, prometheus
 from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.instrumenting import _following
-from dispatch_celery.telemetry.metrics import Timings
+from dispatch_celery.telemetry.instruments import Timings
 from dispatch_celery.telemetry.names import OTHER, Labels
 from dispatch_celery.telemetry.picture import Picture, take_picture
 from dispatch_celery.testing import Kit
