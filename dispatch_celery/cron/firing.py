@@ -279,7 +279,9 @@ class Firing:
         entries: list[CronEntry] = []
         for cron_id, fields in zip(ids, self._store.raw(ids), strict=True):
             known = self._understood(cron_id, fields)
-            if known is None or known.entry.queued_slot is None:
+            if known is None and fields:  # its slot waits for a leader that can read it
+                self._store.put_off(f"queued {cron_id}", lead.now + _SET_ASIDE)
+            elif known is None or known.entry.queued_slot is None:
                 self._store.done([f"queued {cron_id}"])
             else:
                 entries.append(known.entry)

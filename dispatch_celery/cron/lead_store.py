@@ -153,6 +153,10 @@ class LeadStore(CronStore):
         if chores:
             ask(self.port, Call.command("ZREM", self._keys.cron_chores, *chores))
 
+    def put_off(self, chore: str, until: int) -> None:
+        """Have a chore that cannot be done yet told again at a moment, if it is still there."""
+        ask(self.port, Call.command("ZADD", self._keys.cron_chores, "XX", until, chore))
+
     def defer(self, cron_id: str, revision: str, pause: int) -> None:
         """Set an entry aside that cannot be read, until later or its next edit."""
         call = Call.of(

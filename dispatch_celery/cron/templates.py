@@ -69,7 +69,7 @@ class Templates:
         )
 
     def _of_job(self, target: JobDefinition[..., Any, Any] | str, arguments: Mapping[str, Any]) -> Template:
-        name = target if isinstance(target, str) else target.name
+        name = target if isinstance(target, str) else getattr(target, "name", None)
         if not isinstance(name, str) or not name or " " in name or not name.isprintable():
             raise ConfigurationError(f"a cron entry calls a job or workflow, or the name of one, not {target!r}")
         declared = self._registry.declared(name) if isinstance(target, str) else target

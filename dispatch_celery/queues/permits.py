@@ -72,8 +72,9 @@ class Permits:
         """Return the limits that may have a permit by now; all of them at the beginning of a reign."""
         term = self._term()
         if term != self._reigned:
-            self._reigned, self._due = term, {}
             names = self._store.names()
+            # Due until they have answered: a first round that fails must not lose them.
+            self._reigned, self._due = term, dict.fromkeys(names, self._clock())
             self._unseen = set(names)
             return names
         now = self._clock()

@@ -166,8 +166,10 @@ def instant(name: str, moment: datetime | None) -> int | None:
     """Return the bound of a page in ms since 1970; ``name`` is what its caller calls it.
 
     Raises:
-        ConfigurationError: it has no time zone.
+        ConfigurationError: it is no datetime, or has no time zone.
     """
+    if moment is not None and not isinstance(moment, datetime):
+        raise ConfigurationError(f"{name} is a datetime with its zone, not {moment!r}")
     if moment is not None and moment.tzinfo is None:
         raise ConfigurationError(f"{name}={moment!r} has no time zone")
     return None if moment is None else int(moment.timestamp() * 1000)

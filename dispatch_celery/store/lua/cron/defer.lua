@@ -7,11 +7,15 @@
 -- TRANSITIONS none
 -- COST     O(log n)
 -- INCLUDE  clock
-local revision = redis.call('HGET', K.entry, 'revision')
-if not revision then
+local seen = redis.call('HMGET', K.entry, 'revision', 'enabled', 'orphaned_at')
+if not seen[1] then
   redis.call('ZREM', K.slots, A.id)
   return {'GONE'}
 end
-if revision ~= A.revision then return {'STALE'} end
+if seen[2] ~= '1' or seen[3] then
+  redis.call('ZREM', K.slots, A.id)
+  return {'STALE'}
+end
+if seen[1] ~= A.revision then return {'STALE'} end
 redis.call('ZADD', K.slots, clock(A.now) + tonumber(A.pause), A.id)
 return {'DONE'}

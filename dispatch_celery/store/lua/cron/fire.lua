@@ -13,9 +13,14 @@
 local refusal = reigns(A.term)
 if refusal then return refusal end
 local now = clock(A.now)
-local seen = redis.call('HMGET', K.entry, 'revision', 'next_slot', 'last_id', 'overlap', 'queued_slot', 'next_due')
+local seen = redis.call('HMGET', K.entry, 'revision', 'next_slot', 'last_id', 'overlap', 'queued_slot', 'next_due',
+  'enabled', 'orphaned_at')
 if not seen[1] then return {'GONE'} end
 if seen[1] ~= A.revision or seen[2] ~= A.slot or (seen[3] or '') ~= A.last then return {'STALE'} end
+if seen[7] ~= '1' or seen[8] then
+  redis.call('ZREM', K.slots, A.cron)
+  return {'STALE'}
+end
 if tonumber(seen[6]) > now then return {'EARLY'} end
 
 local busy = A.fired ~= '' and seen[4] ~= 'allow' and active(K.last)
@@ -32,7 +37,7 @@ redis.call('HSET', K.entry, 'next_slot', A.next, 'next_due', A.next_due)
 if outcome == 'FIRED' then
   born(A.id, now)
   redis.call('HSET', K.entry, 'last_id', A.id, 'last_slot', A.fired, 'last_at', now)
-  if busy then redis.call('ZADD', K.chores, now, 'cancel ' .. A.cron .. ' ' .. A.last) end
+  if busy and A.id ~= A.last then redis.call('ZADD', K.chores, now, 'cancel ' .. A.cron .. ' ' .. A.last) end
 elseif outcome == 'QUEUED' then
   redis.call('HSET', K.entry, 'queued_slot', A.fired)
   redis.call('ZADD', K.chores, now + tonumber(A.grace), 'queued ' .. A.cron)

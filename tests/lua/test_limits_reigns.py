@@ -1,0 +1,64 @@
+"""Limits between leaders and people: a reign whose first round fails, a pause of what has its permit already."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatch_celery.jobs.model import JobState
+from dispatch_celery.queues.service import QueueService
+from tests.lua.world import World
+from tests.support.limit_walk import Broker, Died, Dying, make_duty
+
+
+def _service(world: World) -> QueueService:
+    return QueueService(world.limits, ready=dict)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_reign_whose_first_round_fails_looks_at_every_limit_in_the_next(world: World, *, after: bool) -> None:
+    """The server was away before, or after, it was told what to do; nobody says again that a rate has a token."""
+    world.limit(rate="10/s", burst=1)
+    refs = [world.enqueue(), world.enqueue()]
+    old = make_duty(world, world.port, Broker(), clock=lambda: world.now)
+    for _ in range(3):
+        old.run_once()
+    assert sorted(world.record(ref)["state"] for ref in refs) == [JobState.LIMITED, JobState.PENDING]
+
+    port = Dying(world.port)
+    new = make_duty(world, port, Broker(), lambda: "t2", clock=lambda: world.now)
+    port.left, port.after = 3, after
+    with pytest.raises(Died):
+        new.run_once()
+    port.left = -1
+    world.passes(1_000)
+    new.run_once()
+
+    assert {world.record(ref)["state"] for ref in refs} == {JobState.PENDING}
+
+
+@pytest.mark.parametrize("where", [{"queue": "q"}, {"job": "mail"}])
+def test_a_pause_holds_what_has_its_permit_and_has_not_begun(world: World, where: dict[str, str]) -> None:
+    """It gives the permit back, asks again, and begins when the pause is over."""
+    service = _service(world)
+    service.limit(**where, concurrency=1)
+    first, second = world.enqueue(), world.enqueue()
+    duty = make_duty(world, world.port, Broker(), clock=lambda: world.now)
+    duty.run_once()
+    assert world.record(first)["state"] == JobState.PENDING
+    service.pause(**where)
+
+    worker = world.register()
+    limit = ":".join(next(iter(where.items())))
+    assert world.jobs.claim(first, holder=worker, nonce="n", pid=7) == ("LIMITED", (limit,))
+    for _ in range(3):
+        duty.run_once()
+    assert {world.record(ref)["state"] for ref in (first, second)} == {JobState.LIMITED}
+    assert service.get(**where).permits == 0
+
+    service.resume(**where)
+    for _ in range(3):
+        duty.run_once()
+    states = [world.record(ref)["state"] for ref in (first, second)]
+    assert sorted(states) == [JobState.LIMITED, JobState.PENDING]
+    ready = (first, second)[states.index(JobState.PENDING)]
+    assert world.jobs.claim(ready, holder=worker, nonce="n", pid=7)[0] == "CLAIMED"
