@@ -31,7 +31,7 @@ def send_back(channel: Any, raw: bytes, *, queue: str, elsewhere: bool, redis: b
         if kept is None:
             channel.client.lpush(queue, raw)
         else:
-            _publish(channel, kept, queue if elsewhere or not kept.routing_key else "")
+            _publish(channel, kept, queue if redis or elsewhere or not kept.routing_key else "")
     except (OperationalError, OSError, *connection.recoverable_connection_errors) as error:
         raise StoreUnavailable(
             f"the broker has not said whether it has the message: {type(error).__name__}: {error}"

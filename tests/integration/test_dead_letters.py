@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -338,6 +340,33 @@ def test_a_message_goes_back_as_it_came_once(yard: Graveyard, lane: str, body: b
     yard.dlq.put_back(letter, queue=lane, force=True)
     assert [message["body"] for message in _sent(yard, key)] == [before["body"]]
     yard.world.ask("DEL", key)
+
+
+@pytest.mark.parametrize("kind", ["direct", "topic", "fanout"])
+def test_a_message_that_came_through_an_exchange_goes_back_into_its_queue(
+    yard: Graveyard, lane: str, server_url: str, kind: str
+) -> None:
+    """An operator's process knows nothing of the exchange, and Redis says nothing of a message that no queue takes."""
+    bind = "import sys; from kombu import Connection, Exchange, Queue; url, name, kind = sys.argv[1:]\n"
+    bind += "queue = Queue(name, Exchange('x' + name, kind), routing_key='of.new')\n"
+    bind += "with Connection(url) as connection: queue(connection.channel()).declare()"
+    subprocess.run([sys.executable, "-c", bind, server_url, lane, kind], check=True, timeout=60)
+    kept = {
+        "headers": {"task": "shop.tax", "id": "1"},
+        "content_type": "application/json",
+        "content_encoding": "utf-8",
+        "properties": {"delivery_mode": 2, "priority": 0},
+        "delivery_info": {"exchange": f"x{lane}", "routing_key": "of.new"},
+        "body": "[[],{},{}]",
+    }
+    letter = yard.dlq.bury(
+        json.dumps(kept).encode(), queue=lane, reason="unknown", name="shop.tax", origin=DeadLetterOrigin.UNKNOWN_TASK
+    )
+
+    yard.dlq.put_back(letter)
+
+    assert yard.world.ask("LLEN", lane) == 1
+    yard.world.ask("DEL", f"_kombu.binding.x{lane}")
 
 
 def test_bytes_that_nobody_could_read_go_back_as_they_are(yard: Graveyard, lane: str) -> None:
