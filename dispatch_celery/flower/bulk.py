@@ -20,7 +20,7 @@ from dispatch_celery.dlq.selection import due_times
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict, UnknownJob
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import line
-from dispatch_celery.flower.pages.dead_letters import letter_filters
+from dispatch_celery.flower.pages.dead_letters import LETTER_FILTERS, letter_filters
 from dispatch_celery.flower.pages.model import Query
 from dispatch_celery.flower.verbs import Asked, Done
 from dispatch_celery.jobs.options import check_duration
@@ -146,7 +146,9 @@ def _filters(asked: Asked, *, is_replay: bool) -> Mapping[str, Any]:
     filters = asked.values.get("filters")
     if not isinstance(filters, Mapping) or not all(isinstance(value, str) for value in filters.values()):
         raise ConfigurationError("say which: ids, or filters as the page has them")
-    chosen = letter_filters(Query({str(name): value for name, value in filters.items()}))
+    query = Query({str(name): value for name, value in filters.items()})
+    query.only(*LETTER_FILTERS)
+    chosen = letter_filters(query)
     seen = _moment(asked.must_have("before"))
     chosen["died_before"] = min(seen, chosen.get("died_before", seen))
     if is_replay:

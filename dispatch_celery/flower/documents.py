@@ -10,9 +10,9 @@ from dispatch_celery.cli.plain import plain
 from dispatch_celery.events.model import EventRecord
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import words
-from dispatch_celery.flower.pages.dead_letters import letter_filters
+from dispatch_celery.flower.pages.dead_letters import LETTER_FILTERS, letter_filters
 from dispatch_celery.flower.pages.model import PAGE_SIZE, Query
-from dispatch_celery.flower.pages.work import page_of
+from dispatch_celery.flower.pages.work import WORK_FILTERS, page_of
 from dispatch_celery.jobs.model import Job
 from dispatch_celery.store.paging import Page
 from dispatch_celery.workflows.model import Run
@@ -37,6 +37,7 @@ def _overview(desk: Desk, _: Query) -> Any:
 
 
 def _jobs(desk: Desk, query: Query) -> Any:
+    query.only(*WORK_FILTERS, "cursor")
     return _paged(page_of(desk.dispatch.jobs, query), desk)
 
 
@@ -45,6 +46,7 @@ def _job(desk: Desk, _: Query, job_id: str) -> Any:
 
 
 def _runs(desk: Desk, query: Query) -> Any:
+    query.only(*WORK_FILTERS, "cursor")
     return _paged(page_of(desk.dispatch.runs, query), desk)
 
 
@@ -58,6 +60,7 @@ def _timeline(desk: Desk, _: Query, run_id: str) -> Any:
 
 
 def _events(desk: Desk, query: Query) -> Any:
+    query.only("name", "key", "after", "before", "app", "org", "cursor")
     filters = query.filters("name", "key", times=("published_after", "published_before"))
     return _paged(desk.dispatch.events.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **filters), desk)
 
@@ -67,6 +70,7 @@ def _event(desk: Desk, _: Query, event_id: str) -> Any:
 
 
 def _letters(desk: Desk, query: Query) -> Any:
+    query.only(*LETTER_FILTERS, "cursor")
     page = desk.dispatch.dlq.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **letter_filters(query))
     return _paged(page, desk)
 
@@ -80,6 +84,7 @@ def _workers(desk: Desk, _: Query) -> Any:
 
 
 def _crons(desk: Desk, query: Query) -> Any:
+    query.only("state", "target", "origin", "app", "org", "cursor")
     filters = query.filters("state", "target", "origin")
     page = desk.dispatch.crons.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **filters)
     return {"records": [plain(cron_record(entry)) for entry in page], "next_cursor": page.next_cursor}

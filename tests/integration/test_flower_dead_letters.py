@@ -12,7 +12,8 @@ from dispatch_celery import DeadLetterId, JobId, Secret
 from dispatch_celery.errors import AlreadyReplayed, ConfigurationError, DispatchError, PayloadError, StateConflict
 from dispatch_celery.flower.bulk import BULK
 from dispatch_celery.flower.desk import Desk, desk_of
-from dispatch_celery.flower.pages.dead_letters import DEAD_LETTER
+from dispatch_celery.flower.documents import DOCUMENTS
+from dispatch_celery.flower.pages.dead_letters import DEAD_LETTER, DEAD_LETTERS
 from dispatch_celery.flower.pages.model import Query
 from dispatch_celery.flower.verbs import VERBS, Asked, Done
 from dispatch_celery.store.client import RedisStore
@@ -183,3 +184,39 @@ def test_what_nobody_knows_is_left_and_the_others_go(yard: Graveyard, desk: Desk
     done = many(desk)
     assert (done["done"], done["gone"]) == (1, 1)
     assert (yard.dlq.get(unknown).replayed_as, bool(yard.dlq.get(known).replayed_as)) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"eror": "x"}, {"died_before": "2020-01-01T00:00:00+00:00"}, {"replayed": "perhaps"}]
+)
+@pytest.mark.parametrize("verb", ["replay", "purge"])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_filter_that_there_is_not_lets_nothing_through(
+    yard: Graveyard, desk: Desk, verb: str, wrong: dict[str, str], *, dry_run: bool
+) -> None:
+    """Who misspells a filter must not lose every dead letter."""
+    dead = yard.many_dead(2)
+
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        many(desk, verb, filters={"error": "ValueError", **wrong}, dry_run=dry_run)
+    assert [yard.dlq.get(one).replayed_as for one in dead] == ["", ""]
+
+
+@pytest.mark.parametrize("sifted", [{"error_class": "LookupError"}, {"text": "odd word"}, {"origin": "message"}])
+def test_the_buttons_are_about_what_the_page_shows(yard: Graveyard, desk: Desk, sifted: dict[str, str]) -> None:
+    """Whatever the list is sifted by, a purge of all of it is of no more."""
+    yard.many_dead(2)
+    yard.dead("an odd word", kind="LookupError")
+    yard.dlq.bury(b"{", queue="yard", reason="cut off")
+
+    page = DEAD_LETTERS.read(desk, Query(sifted))
+    assert (len(page.letters), page.filters.chosen) == (1, sifted)
+    assert many(desk, "purge", filters=page.filters.chosen)["done"] == 1
+    assert yard.dlq.count() == 3
+
+
+@pytest.mark.parametrize("of", ["jobs", "runs", "events", "dead-letters", "crons"])
+def test_a_document_is_not_asked_for_by_words_it_does_not_know(desk: Desk, of: str) -> None:
+    """A program that misspells a filter is told, and does not act on everything."""
+    with pytest.raises(ConfigurationError, match="there is no filter 'nmae'"):
+        DOCUMENTS[of][1](desk, Query({"nmae": "x"}))

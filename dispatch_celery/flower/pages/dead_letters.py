@@ -9,19 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind, DeadLetterOrigin
+from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.flower.buttons import Button, of_letter
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import block
 from dispatch_celery.flower.pages.model import PAGE_SIZE, Choice, Filters, Page, Query, Row
 
-__all__ = ["DEAD_LETTER", "DEAD_LETTERS", "DeadLetterList", "DeadLetterView", "letter_filters"]
+__all__ = ["DEAD_LETTER", "DEAD_LETTERS", "LETTER_FILTERS", "DeadLetterList", "DeadLetterView", "letter_filters"]
 
 _TIMES: Final = ("died_after", "died_before")
 _BEGIN: Final = 200
 _CAUSE: Final = ("fingerprint",) if hasattr(DeadLetter, "fingerprint") else ()
 """The filter by cause, where the service tells which letters have one."""
+_TEXTS: Final = ("kind", "name", "queue", "reason", "error", "error_class", "text", "origin")
 _YES_NO: Final = {"yes": True, "no": False}
+LETTER_FILTERS: Final = (*_TEXTS, *_CAUSE, "after", "before", "replayed", "app", "org")
+"""The names by which dead letters are looked for in an address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +113,11 @@ class DeadLetterView:
 
 def letter_filters(query: Query) -> dict[str, Any]:
     """Return what was asked for, as the service names it."""
-    found = query.filters("kind", "name", "queue", "reason", "error", *_CAUSE, times=_TIMES)
-    replayed = _YES_NO.get(query.text("replayed") or "")
+    found = query.filters(*_TEXTS, *_CAUSE, times=_TIMES)
+    wanted = query.text("replayed")
+    if wanted is not None and wanted not in _YES_NO:
+        raise ConfigurationError(f"replayed is yes or no, not {wanted!r}")
+    replayed = None if wanted is None else _YES_NO[wanted]
     return found if replayed is None else {**found, "replayed": replayed}
 
 
@@ -139,6 +146,9 @@ def _choices(query: Query, *, has_groups: bool) -> list[Choice]:
         ("replayed", "Replayed", {"options": list(_YES_NO)}),
         ("kind", "Kind", {"options": list(DeadLetterKind), "is_further": True}),
         ("reason", "Reason", {"hint": "attempts used up", "is_further": True}),
+        ("error_class", "Class of the error", {"hint": "the whole, or its last word", "is_further": True}),
+        ("text", "Text", {"hint": "in error, traceback, reason, notes", "is_further": True}),
+        ("origin", "Origin", {"options": list(DeadLetterOrigin), "is_further": True}),
         ("after", "Died after", {"hint": "2h, or 2026-01-31T12:00", "is_further": True}),
         ("before", "Died before", {"hint": "15m, or a time in UTC", "is_further": True}),
         ("app", "Tenant: app", {"is_further": True}),

@@ -79,6 +79,16 @@ class Query:
         except click.BadParameter as error:
             raise ConfigurationError(f"{name}: {error.message}") from None
 
+    def only(self, *names: str) -> None:
+        """Refuse a name that nothing is looked for by: who misspells a filter must not be given everything.
+
+        Raises:
+            ConfigurationError: there is one.
+        """
+        for name in self.values:
+            if name not in names:
+                raise ConfigurationError(f"there is no filter {name!r}; there are {', '.join(names)}")
+
     @property
     def scope(self) -> Scope | None:
         """The tenant that was asked for."""

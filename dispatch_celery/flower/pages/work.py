@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from dispatch_celery.flower.pages.model import PAGE_SIZE, Choice, Filters, Query
 from dispatch_celery.jobs.service import JobService
 from dispatch_celery.store.paging import Page
 from dispatch_celery.workflows.service import RunService
 
-__all__ = ["WorkList", "page_of", "share_done", "work_list"]
+__all__ = ["WORK_FILTERS", "WorkList", "page_of", "share_done", "work_list"]
+
+_TEXTS: Final = ("state", "name", "queue", "error")
+WORK_FILTERS: Final = (*_TEXTS, "after", "before", "app", "org")
+"""The names by which jobs and runs are looked for in an address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ def work_list(service: JobService | RunService, states: type[StrEnum], now: date
 
 def page_of(service: JobService | RunService, query: Query) -> Page[Any]:
     """Return the records that were asked for."""
-    filters = query.filters("state", "name", "queue", "error", times=("created_after", "created_before"))
+    filters = query.filters(*_TEXTS, times=("created_after", "created_before"))
     return service.list(limit=PAGE_SIZE, cursor=query.text("cursor"), **filters)
 
 
