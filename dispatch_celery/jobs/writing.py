@@ -193,7 +193,9 @@ class JobWriter:
         if unique.on_conflict == "reject":
             until = "until it has ended" if unique.period_ms is None else f"within {unique.period_ms / 1000:g} s"
             raise JobNotUnique(
-                f"{other} is the one of its kind of {job.ref.name} {until}; nothing was stored", existing_id=other
+                f"{other} is the one of its kind of {job.ref.name} {until}: a second one was not stored;"
+                " the others of a batch were",
+                existing_id=other,
             )
         for _ in range(_TRIES):
             if self._store.replace(other, job).verdict == "DONE":

@@ -45,6 +45,8 @@ class Deduplicate:
         """
         if min(to_ms(window), to_ms(hold), to_ms(look)) < 1:
             raise ConfigurationError("Deduplicate needs a window, a hold and a look longer than nothing")
+        if key is not None and not callable(key):
+            raise ConfigurationError(f"Deduplicate's key is a function of the job's context, not {key!r}")
         self._window, self._hold, self._look = to_ms(window), to_ms(hold), to_ms(look)
         self._key = key or _same_arguments
         self._state: Callable[[], MiddlewareStore] | None = None

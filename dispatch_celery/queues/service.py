@@ -130,7 +130,7 @@ class QueueService:
         there, and lasts longer, stays as it is.
 
         Raises:
-            ConfigurationError: ``until`` has no time zone, or is no length of time.
+            ConfigurationError: ``until`` has no time zone, is no length of time, or is over already.
         """
         refuse_in_body("dispatch.queues.pause()")
         ends = None if until is None else self._end_of(until)
@@ -160,12 +160,18 @@ class QueueService:
     def _end_of(self, until: datetime | Duration) -> int:
         if not isinstance(until, datetime):
             try:
-                return self._store.time() + to_ms(until)
+                length = to_ms(until)
             except ValueError as error:
                 raise ConfigurationError(f"until={until!r} is no length of time: {error}") from None
+            if length < 0:
+                raise ConfigurationError(f"until={until!r} is over already: give the seconds for which to pause")
+            return self._store.time() + length
         if until.tzinfo is None:
             raise ConfigurationError(f"until={until!r} has no time zone: use datetime.now(UTC) + timedelta(...)")
-        return int(until.timestamp() * 1000)
+        ends = int(until.timestamp() * 1000)
+        if ends <= self._store.time():
+            raise ConfigurationError(f"until={until!r} is over already")
+        return ends
 
     def _lift(self, name: str) -> None:
         """Let whoever waits go: first nobody asks any more, then everybody is given."""

@@ -28,7 +28,7 @@ __all__ = ["Tracing"]
 
 _CELERYS: Final = "opentelemetry.instrumentation.celery"
 _PARENT: Final = "traceparent"
-_GOOD: Final = frozenset({"completed", "waiting", "pending", "released", "cancelled"})
+_GOOD: Final = frozenset({"completed", "snoozed", "waiting", "pending", "released", "cancelled"})
 
 
 class Tracing:

@@ -144,7 +144,10 @@ class Executor:
                 outcome = self._run(execution)
                 execution.outcome = outcome
                 recorded = self._recorder.record(execution, outcome)
-                ended(type(recorded).__name__.lower(), getattr(recorded, "error", None))
+                if isinstance(recorded, Retrying) and recorded.counter == "snoozes":
+                    ended("snoozed", None)
+                else:
+                    ended(type(recorded).__name__.lower(), getattr(recorded, "error", None))
                 return recorded
             finally:
                 self._seat.vacate()

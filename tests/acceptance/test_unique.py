@@ -104,7 +104,7 @@ def test_a_second_one_is_rejected_until_the_first_has_ended(kit: Kit) -> None:
 
 def test_of_many_at_once_the_others_are_stored(kit: Kit) -> None:
     """A batch in which two are the same raises for the second, and stores the rest."""
-    with pytest.raises(JobNotUnique):
+    with pytest.raises(JobNotUnique, match="a second one was not stored; the others of a batch were"):
         report.enqueue_many([("mon",), ("mon",), ("tue",)])
 
     kit.drain()

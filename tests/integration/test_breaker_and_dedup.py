@@ -203,3 +203,9 @@ def test_a_breaker_pauses_nothing_it_does_not_know() -> None:
     """The error names what there is."""
     with pytest.raises(ConfigurationError, match="'job', 'queue' or something to call, not 'jobs'"):
         CircuitBreaker(pause="jobs")  # type: ignore[arg-type]  # as a caller without a type checker may
+
+
+def test_a_key_is_something_to_call() -> None:
+    """Otherwise each job would fail for good at its first execution."""
+    with pytest.raises(ConfigurationError, match="key is a function of the job's context, not 'order_id'"):
+        Deduplicate(key="order_id")  # type: ignore[arg-type]  # as a caller without a type checker may

@@ -10,7 +10,7 @@ import pytest
 
 from dispatch_celery import CronConflict, CronNotFound, CronState, JobState, Scope
 from dispatch_celery.cron.definition import CronOptions
-from dispatch_celery.errors import InvalidSchedule, LeadershipLost, PayloadError
+from dispatch_celery.errors import ConfigurationError, InvalidSchedule, LeadershipLost, PayloadError
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
 from tests.support.crons import MINUTE, START, CronWorld, Died, Dying, cron_world, stamp
@@ -431,6 +431,10 @@ def test_entries_are_listed_by_filters(world: CronWorld) -> None:
         ("* * * * *", {"timezone": "Mars/Olympus"}, InvalidSchedule),
         ("* * * * *", {"end": START - timedelta(days=1)}, InvalidSchedule),
         ("* * * * *", {"start": START, "end": START - timedelta(days=1)}, InvalidSchedule),
+        ("* * * * *", {"start": "2027-01-01"}, ConfigurationError),
+        ("* * * * *", {"end": "2027-01-01"}, ConfigurationError),
+        ("* * * * *", {"target": print}, ConfigurationError),
+        ("* * * * *", {"target": lambda: 1}, ConfigurationError),
         ("* * * * *", {"arguments": {"m": 1}}, PayloadError),
         ("* * * * *", {"arguments": {"n": "three"}}, PayloadError),
     ],

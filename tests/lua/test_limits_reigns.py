@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
+from dispatch_celery.clock import from_ms
+from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.queues.service import QueueService
-from tests.lua.world import World
+from tests.lua.world import START, World
 from tests.support.limit_walk import Broker, Died, Dying, make_duty
 
 
@@ -34,6 +39,16 @@ def test_a_reign_whose_first_round_fails_looks_at_every_limit_in_the_next(world:
     new.run_once()
 
     assert {world.record(ref)["state"] for ref in refs} == {JobState.PENDING}
+
+
+@pytest.mark.parametrize("until", [-5, timedelta(seconds=-1), from_ms(START - 1)])
+def test_a_pause_that_is_over_already_is_refused(world: World, until: Any) -> None:
+    """It would be told as a pause, and be none."""
+    service = _service(world)
+
+    with pytest.raises(ConfigurationError, match="is over already"):
+        service.pause("q", until=until)
+    assert list(service.list()) == []
 
 
 @pytest.mark.parametrize("where", [{"queue": "q"}, {"job": "mail"}])

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from dispatch_celery import Constant, Dispatch, JobState, Retry, Workflow
+from dispatch_celery import Constant, Dispatch, JobState, Retry, Snooze, Workflow
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.telemetry import install, names
 from dispatch_celery.testing import Kit
@@ -38,6 +38,15 @@ def send(to: str, failures: int = 0) -> str:
     seen.append(format(trace.get_current_span().get_span_context().span_id, "016x"))
     if len(seen) <= failures:
         raise ConnectionError("no answer")
+    return to
+
+
+@dispatch.job(name="mail.later", queue="mail")
+def later(to: str) -> str:
+    """Rest once."""
+    seen.append(to)
+    if len(seen) == 1:
+        raise Snooze(30, "not yet")
     return to
 
 
@@ -147,6 +156,20 @@ def test_every_attempt_is_in_the_trace_of_its_enqueue(kit: Kit) -> None:
     assert [span.status.status_code for span in (first, second, third)] == [StatusCode.ERROR] * 2 + [StatusCode.OK]
     assert dict(first.attributes or {})[names.ERROR_TYPE] == "builtins.ConnectionError"
     assert [event.name for event in first.events] == ["exception"]
+
+
+def test_a_snooze_is_no_error(kit: Kit) -> None:
+    """It is planned, and uses up no attempt."""
+    handle = later.enqueue("you")
+    kit.drain()
+    kit.jump()
+    assert kit.result(handle) == "you"
+
+    rested, done = spans("run mail.later")
+    assert (rested.status.status_code, rested.events) == (StatusCode.UNSET, ())
+    assert dict(rested.attributes or {})[names.OUTCOME] == "snoozed"
+    assert names.ERROR_TYPE not in dict(rested.attributes or {})
+    assert done.status.status_code == StatusCode.OK
 
 
 def test_a_run_is_one_trace_and_its_slices_are_linked(kit: Kit) -> None:

@@ -59,6 +59,7 @@ def test_a_job_without_an_error_has_none_to_find() -> None:
     [
         ({"state": "fialed"}, "state must be one of scheduled, limited, pending, running"),
         ({"created_after": datetime(2027, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - the point of the test
+        ({"created_after": "2h"}, "created_after is a datetime with its zone, not '2h'"),
         ({"created_before": datetime(2027, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - as above
     ],
 )
