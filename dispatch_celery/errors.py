@@ -252,7 +252,7 @@ class JobAlreadyComplete(StateConflict):
 
 
 class JobNotUnique(StateConflict):
-    """There may be one job of its kind at a time, and there is one: ``existing_id``. Of a batch, the others were stored."""
+    """There may be one job of its kind at a time, and there is: ``existing_id``. Of a batch, the others are stored."""
 
     code = "job_not_unique"
 

@@ -177,7 +177,7 @@ class QueueService:
         """Let whoever waits go: first nobody asks any more, then everybody is given."""
         nothing = dict.fromkeys(("concurrency", "interval", "burst", "by", "spoken", "paused", "paused_until"), "")
         keys = dict.fromkeys(("key_concurrency", "key_interval", "key_burst"), "")
-        revision = self._store.set(name, {**nothing, **keys, "lifted": "1"})
+        revision = self._store.set(name, {**self._without_weights(name), **nothing, **keys, "lifted": "1"})
         self._store.lift(name)
         self._store.look(name, revision)
 

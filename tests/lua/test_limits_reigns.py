@@ -10,6 +10,7 @@ import pytest
 from dispatch_celery.clock import from_ms
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.model import JobState
+from dispatch_celery.queues.model import PerKey
 from dispatch_celery.queues.service import QueueService
 from tests.lua.world import START, World
 from tests.support.limit_walk import Broker, Died, Dying, make_duty
@@ -77,3 +78,37 @@ def test_a_pause_holds_what_has_its_permit_and_has_not_begun(world: World, where
     assert sorted(states) == [JobState.LIMITED, JobState.PENDING]
     ready = (first, second)[states.index(JobState.PENDING)]
     assert world.jobs.claim(ready, holder=worker, nonce="n", pid=7)[0] == "CLAIMED"
+
+
+def test_the_weights_of_a_limit_go_with_it(world: World) -> None:
+    """A limit that is set later has those it was given."""
+    service = _service(world)
+    service.limit("q", per_key=PerKey(by="scope", concurrency=5, weights={"a": 3}))
+    service.unlimit("q")
+
+    service.limit("q", per_key=PerKey(by="scope", concurrency=5))
+    assert world.ask("HGET", world.keys.limit("queue:q"), "weight:a") is None
+
+
+def test_a_limit_that_is_made_anew_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at which its forerunner was dissolved, and the report of that look: a pause that is to end."""
+    service = _service(world)
+    service.limit("q", concurrency=1)
+    service.unlimit("q")
+    duty = make_duty(world, world.port, Broker(), clock=lambda: world.now)
+    real = world.limits.dissolve
+
+    def dissolve(limit: str) -> bool:
+        done = real(limit)
+        world.passes(1)
+        service.pause("q", until=5)
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(duty._store, "dissolve", dissolve)
+        duty.run_once()
+    for _ in range(10):
+        world.passes(1_000)
+        duty.run_once()
+
+    assert world.ask("HGET", world.keys.limits, "queue:q") is None

@@ -12,7 +12,7 @@ from tests.lua.resending import Act, Case, named
 from tests.lua.run_world import RunWorld
 from tests.lua.test_dlq_filing import purged_by_older
 from tests.lua.test_resend import CASES, LIMITS, shared
-from tests.lua.world import World
+from tests.lua.world import START, World
 
 GROWS = (
     "dlq/bury",
@@ -146,8 +146,8 @@ MOVES_ON: list[Case[World]] = [
 REFUSED: list[Case[World]] = [
     # An enqueue is answered job by job: below.
     *(case for case in CASES if case.script in GROWS and not case.script.startswith("jobs/enqueue")),
-    Case("queues/limit", _limit, 1, None),
-    Case("queues/limit", _pause, 2, None, "that pauses"),
+    Case("queues/limit", _limit, START * 1_000 + 1, None),
+    Case("queues/limit", _pause, START * 1_000 + 2, None, "that pauses"),
 ]
 
 
