@@ -103,6 +103,27 @@ def test_a_queued_slot_outlasts_a_leader_that_cannot_read_its_entry(
     assert len(world.work()) == 2
 
 
+def test_an_entry_that_is_set_aside_is_not_told_before_it_is_due(
+    world: CronWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leader looked because of a queued slot; whoever can read it would ask for it in a loop until it is due."""
+    world.register("0 * * * *", overlap="queue_one")
+    world.after(60 * MINUTE)
+    world.after(60 * MINUTE)
+    assert world.outcomes() == ["fired", "queued"]
+
+    def unreadable(_timetable: Any) -> Any:
+        raise InvalidSchedule("there is no such zone here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.leader._timing, "window", unreadable)
+        world.passes(20_000)
+        world.leader.run_once()
+    world.passes(2 * MINUTE)
+
+    assert world.leader.run_once() > 0
+
+
 def test_an_edit_that_fires_a_slot_again_does_not_call_off_its_job(world: CronWorld) -> None:
     """Its next slot was computed before that was fired, and written after it."""
     world.register(overlap="cancel_previous")

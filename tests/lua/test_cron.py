@@ -443,13 +443,15 @@ def test_enabling_an_orphan_adopts_it(world: World) -> None:
 
 
 def test_an_entry_is_set_aside_unless_it_was_edited(world: World) -> None:
-    """And one that is gone is forgotten."""
+    """Never to before it is due; and one that is gone is forgotten."""
     entry = registered(world)
     store = crons(world)
-    store.defer(entry.id, "7", 60_000)
+    store.defer(entry.id, "7", 90_000)
     assert slots(world) == {entry.id: SLOT + 5}
-    store.defer(entry.id, "1", 60_000)
-    assert slots(world) == {entry.id: START + 60_000}
+    store.defer(entry.id, "1", 1_000)
+    assert slots(world) == {entry.id: SLOT + 5}
+    store.defer(entry.id, "1", 90_000)
+    assert slots(world) == {entry.id: START + 90_000}
     world.ask("DEL", world.keys.cron(entry.id))
     store.defer(entry.id, "1", 60_000)
     assert slots(world) == {}

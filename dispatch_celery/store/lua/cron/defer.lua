@@ -7,7 +7,7 @@
 -- TRANSITIONS none
 -- COST     O(log n)
 -- INCLUDE  clock
-local seen = redis.call('HMGET', K.entry, 'revision', 'enabled', 'orphaned_at')
+local seen = redis.call('HMGET', K.entry, 'revision', 'enabled', 'orphaned_at', 'next_due')
 if not seen[1] then
   redis.call('ZREM', K.slots, A.id)
   return {'GONE'}
@@ -17,5 +17,6 @@ if seen[2] ~= '1' or seen[3] then
   return {'STALE'}
 end
 if seen[1] ~= A.revision then return {'STALE'} end
-redis.call('ZADD', K.slots, clock(A.now) + tonumber(A.pause), A.id)
+-- Not before it is due: its leader may have looked because of a slot that is queued.
+redis.call('ZADD', K.slots, math.max(clock(A.now) + tonumber(A.pause), tonumber(seen[4]) or 0), A.id)
 return {'DONE'}
