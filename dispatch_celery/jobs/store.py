@@ -69,7 +69,12 @@ class JobStore(WorkStore):
 
     def replace(self, other: JobId, job: NewJob) -> Answer:
         """Give a job that has not begun the arguments and the delay of another, which is not written then."""
-        keys = {"record": self._keys.record(other), "timers": self._keys.timers}
+        keys = {
+            "record": self._keys.record(other),
+            "timers": self._keys.timers,
+            "limits": self._keys.limits,
+            "permits": self._keys.permits,
+        }
         arguments: dict[str, Word] = {
             "now": self._time.word,
             "id": other,

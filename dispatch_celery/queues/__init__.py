@@ -26,5 +26,8 @@ What happens on each failure
     - A worker dies: its job goes back to ``pending`` with the permit it has, or ends and returns it.
     - The leader dies: the rows wait for the next one, which begins with every limit.
     - A permit reaches a job that is not waiting any more: it is given back.
+    - A limit is gone when a request reaches it: the job goes without a permit, and asks again if one is set meanwhile.
+    - What keys are told by is changed while the leader tells a limit keys: it takes none in, and is told again. Those
+      it knew already get their keys in slices, and until the last of them nothing is handed out.
     - The server comes back without its last second: rows, records and limits come back as they were together.
 """

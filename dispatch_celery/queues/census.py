@@ -79,7 +79,6 @@ def take_limit_census(store: Store, keys: Keys, now: int | None = None) -> Queue
 
 
 def _standing(keys: Keys, limit: str) -> tuple[Call, ...]:
-    # Some fields and not all: the weights of a limit's keys are fields, too, as many as there are tenants.
     return (
         Call.command("HMGET", keys.limit(limit), "concurrency", "interval", "paused", "revision"),
         Call.command("ZCARD", keys.limit(limit, "waiting")),

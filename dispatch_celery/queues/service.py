@@ -13,8 +13,10 @@ from dispatch_celery.errors import ConfigurationError, QueueNotFound
 from dispatch_celery.ids import JobId
 from dispatch_celery.queues.census import QueuesCensus
 from dispatch_celery.queues.model import Limit, PerKey, Place, Queue, Rate, limit_name
-from dispatch_celery.queues.store import LimitStore, dump
+from dispatch_celery.queues.records import dump
+from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.store.paging import Page
+from dispatch_celery.store.scripts import Word
 from dispatch_celery.work.body import refuse_in_body
 
 __all__ = ["QueueService"]
@@ -101,25 +103,21 @@ class QueueService:
         refuse_in_body("dispatch.queues.limit()")
         name = limit_name(queue, job)
         rule = Limit(concurrency=concurrency, rate=rate, burst=burst, per_key=per_key)
-        return self._set(name, {**self._without_weights(name), **dump(rule), "lifted": ""})
+        return self._set(name, dump(rule), weights=_weights(rule))
 
     def declare(self, limits: Mapping[str, Limit]) -> None:
         """Set limits as an app declares them, by name; what was declared so before stays as it was changed since."""
-        said = self._store.declared(list(limits))
-        for (name, limit), before in zip(limits.items(), said, strict=True):
+        for name, limit in limits.items():
             fields = dump(limit)
-            if before != fields["spoken"]:
-                self._set(name, {**self._without_weights(name), **fields, "lifted": "", "declared": fields["spoken"]})
+            self._set(name, fields, weights=_weights(limit), declaration=str(fields["spoken"]))
 
     def unlimit(self, queue: str | None = None, *, job: str | None = None) -> None:
-        """Lift a limit, and a pause with it: what waits for it may go. Idempotent."""
+        """Lift a limit, and a pause with it: what waits for it may go. Idempotent.
+
+        One that an app declares stays lifted until it is declared otherwise.
+        """
         refuse_in_body("dispatch.queues.unlimit()")
-        name = limit_name(queue, job)
-        (found,) = self._store.read([name])
-        if found is None:
-            self._store.lift(name)
-            return
-        self._lift(name)
+        self._change(limit_name(queue, job), {**dump(None), "paused": "", "paused_until": ""}, weights={})
 
     def pause(
         self, queue: str | None = None, *, job: str | None = None, until: datetime | Duration | None = None
@@ -134,28 +132,37 @@ class QueueService:
         """
         refuse_in_body("dispatch.queues.pause()")
         ends = None if until is None else self._end_of(until)
-        fields: dict[str, str | int] = {"paused": "1", "paused_until": "" if ends is None else ends, "lifted": ""}
+        fields: dict[str, str | int] = {"paused": "1", "paused_until": "" if ends is None else ends}
         return self._set(limit_name(queue, job), fields, ends=ends)
 
     def resume(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Let a paused queue or job name go on, within its limit if it has one. Idempotent."""
         refuse_in_body("dispatch.queues.resume()")
-        name = limit_name(queue, job)
+        self._change(limit_name(queue, job), {"paused": "", "paused_until": ""})
+
+    def _change(self, name: str, fields: Mapping[str, Word], *, weights: Mapping[str, float] | None = None) -> None:
+        """Do as ``_set`` to a limit that there is; let nobody wait for one that there is not."""
         (found,) = self._store.read([name])
         if found is None:
-            return
-        if found.limit is None:
-            self._lift(name)
+            self._store.enforce([name])
         else:
-            self._set(name, {"paused": "", "paused_until": ""})
+            self._set(name, fields, weights=weights)
 
-    def _set(self, name: str, fields: Mapping[str, str | bytes | int], *, ends: int | None = None) -> Queue:
-        revision = self._store.set(name, fields, ends=ends)
-        (found,) = self._store.read([name])
-        assert found is not None  # noqa: S101 - it was written a moment ago, and only a lifted one is deleted
-        self._store.enforce(name, paused=found.paused)
+    def _set(
+        self,
+        name: str,
+        fields: Mapping[str, Word],
+        *,
+        weights: Mapping[str, float] | None = None,
+        ends: int | None = None,
+        declaration: str = "",
+    ) -> Queue:
+        revision = self._store.set(name, fields, weights=weights, ends=ends, declaration=declaration)
+        self._store.enforce([name])
         self._store.look(name, revision)
-        return found
+        (found,) = self._store.read([name])
+        kind, _, short = name.partition(":")
+        return found or Queue(name=short, kind=kind)  # another process may have lifted it since
 
     def _end_of(self, until: datetime | Duration) -> int:
         if not isinstance(until, datetime):
@@ -172,19 +179,6 @@ class QueueService:
         if ends <= self._store.time():
             raise ConfigurationError(f"until={until!r} is over already")
         return ends
-
-    def _lift(self, name: str) -> None:
-        """Let whoever waits go: first nobody asks any more, then everybody is given."""
-        nothing = dict.fromkeys(("concurrency", "interval", "burst", "by", "spoken", "paused", "paused_until"), "")
-        keys = dict.fromkeys(("key_concurrency", "key_interval", "key_burst"), "")
-        revision = self._store.set(name, {**self._without_weights(name), **nothing, **keys, "lifted": "1"})
-        self._store.lift(name)
-        self._store.look(name, revision)
-
-    def _without_weights(self, name: str) -> dict[str, str]:
-        (found,) = self._store.read([name])
-        per_key = found.limit.per_key if found is not None and found.limit is not None else None
-        return {} if per_key is None else {f"weight:{key}": "" for key in per_key.weights}
 
     # -- the same on an event loop, written by .ci/make_twins.py
 
@@ -232,3 +226,7 @@ class QueueService:
     async def aresume(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Do as ``resume``, without holding the event loop."""
         await asyncio.to_thread(self.resume, queue, job=job)
+
+
+def _weights(limit: Limit) -> Mapping[str, float]:
+    return limit.per_key.weights if limit.per_key is not None else {}

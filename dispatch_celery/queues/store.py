@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from dispatch_celery.clock import from_ms
 from dispatch_celery.queues.census import QueuesCensus, take_limit_census
-from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate
+from dispatch_celery.queues.model import Queue
+from dispatch_celery.queues.records import in_force, queue_of
 from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import LIMITED, PENDING, WorkRef
 from dispatch_celery.work.scripts import Answer, WorkScripts
 
-__all__ = ["Known", "LimitStore", "Settled", "Word4", "dump"]
+__all__ = ["Known", "LimitStore", "Settled", "Word4"]
 
 Word4 = tuple[str, str, str, str]
 """Word for a limit: verb (``ask``, ``return``), job id, number of the request, key."""
-
-_AMOUNTS: Final = ("concurrency", "interval", "burst", "key_concurrency", "key_interval", "key_burst", "by", "spoken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,10 @@ class Settled:
     lifted: bool
     resumed: bool
     """Whether a pause has ended by itself, and jobs and runs do not know yet."""
+    rekey: str
+    """Where to go on with new keys for those it knows; empty where all have theirs."""
+    stale: bool = False
+    """Whether it tells keys by something else than it was told: it has taken in no request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,41 +52,51 @@ class LimitStore(WorkScripts):
 
     # -- setting
 
-    def set(self, limit: str, fields: Mapping[str, Word], *, ends: int | None = None) -> int:
-        """Change fields of a limit (an empty value takes one away), and put it in force; return its revision.
+    def set(
+        self,
+        limit: str,
+        fields: Mapping[str, Word],
+        *,
+        weights: Mapping[str, float] | None = None,
+        ends: int | None = None,
+        declaration: str = "",
+    ) -> int:
+        """Change fields of a limit (an empty value takes one away); return its revision, and 0 where there is none.
 
-        ``ends``: when a pause is to end, in ms since 1970; it leaves one that lasts longer as it is.
+        ``weights``: instead of those there are; None leaves them. ``ends``: when a pause is to end, in ms since 1970;
+        it leaves one that lasts longer as it is. ``declaration``: as an app has it; nothing is set by the last one.
         """
+        keys = self._keys
+        named = {
+            "limit": keys.limit(limit),
+            "names": keys.limit_names,
+            "weights": keys.limit(limit, "weights"),
+            "known": keys.limit(limit, "known"),
+            "buckets": keys.limit(limit, "buckets"),
+            "declared": keys.limits_declared,
+        }
+        arguments: dict[str, Word] = {
+            "now": self._time.word,
+            "limit": limit,
+            "ends": "" if ends is None else ends,
+            "declaration": declaration,
+            "weights": "" if weights is None else json.dumps(weights),
+        }
         rest = [word for pair in fields.items() for word in pair]
-        keys = {"limit": self._keys.limit(limit), "names": self._keys.limit_names}
-        call = Call.of(
-            "queues/limit",
-            keys,
-            {"now": self._time.word, "limit": limit, "ends": "" if ends is None else ends},
-            rest=rest,
-        )
-        return int(words(ask(self.port, call))[1])
+        return int(words(ask(self.port, Call.of("queues/limit", named, arguments, rest=rest)))[1])
 
-    def enforce(self, limit: str, *, paused: bool) -> None:
-        """Let the scripts of jobs and runs know of a limit."""
-        ask(self.port, Call.command("HSET", self._keys.limits, limit, "paused" if paused else "on"))
-
-    def lift(self, limit: str) -> None:
-        """Let them know of it no more."""
-        ask(self.port, Call.command("HDEL", self._keys.limits, limit))
-
-    def heal(self, limits: Sequence[str]) -> None:
-        """Let them know of limits as those stand: one whose change was cut off, or whose pause has ended."""
+    def enforce(self, limits: Sequence[str]) -> None:
+        """Let the scripts of jobs and runs know of limits as those stand; of a lifted one no more."""
         keys = self._keys
         found = ask_all(
-            self.port, [Call.command("HMGET", keys.limit(one), "revision", "paused", "lifted") for one in limits]
+            self.port, [Call.command("HMGET", keys.limit(one), "revision", "lifted", "paused", "by") for one in limits]
         )
         calls = []
-        for limit, (revision, paused, lifted) in zip(limits, found, strict=True):
+        for limit, (revision, lifted, paused, by) in zip(limits, found, strict=True):
             if revision is None or lifted:
                 calls.append(Call.command("HDEL", keys.limits, limit))
             else:
-                calls.append(Call.command("HSET", keys.limits, limit, "paused" if paused else "on"))
+                calls.append(Call.command("HSET", keys.limits, limit, in_force(text(paused), text(by))))
             calls.append(Call.command("HDEL", keys.limit(limit), "resumed"))
         ask_all(self.port, calls)
 
@@ -103,22 +115,23 @@ class LimitStore(WorkScripts):
 
     # -- permits
 
-    def settle(self, limit: str, told: Sequence[Word4], *, batch: int) -> Settled | None:
-        """Tell a limit what jobs ask for and give back; let it hand out what it can. None: there is no such limit."""
-        return self.settle_all({limit: told}, batch=batch)[0][limit]
+    def settle(self, limit: str, told: Sequence[Word4], *, by: str = "", batch: int) -> Settled | None:
+        """Tell one limit what jobs ask for and give back, as ``settle_all`` does."""
+        return self.settle_all({limit: told}, {limit: by}, batch=batch)[0][limit]
 
     def settle_all(
-        self, told: Mapping[str, Sequence[Word4]], *, batch: int
+        self, told: Mapping[str, Sequence[Word4]], by: Mapping[str, str], *, batch: int
     ) -> tuple[dict[str, Settled | None], list[str]]:
-        """Do as ``settle`` for several limits; return with it the oldest permits that wait to be handed over.
+        """Tell limits what jobs ask for, with keys by what ``by`` says of each, and give back; let them hand out.
 
-        A permit is a row: job id, number of the request, limit.
+        Returns what each answered, None where there is no such limit, and the oldest permits that wait to be handed
+        over. A permit is a row: job id, number of the request, limit.
         """
         calls = [
             Call.of(
                 "queues/settle",
                 self._limit_keys(limit),
-                {"now": self._time.word, "limit": limit, "batch": batch},
+                {"now": self._time.word, "limit": limit, "batch": batch, "by": by.get(limit, "")},
                 rest=[word for one in words_ for word in one],
             )
             for limit, words_ in told.items()
@@ -126,15 +139,34 @@ class LimitStore(WorkScripts):
         *replies, grants = ask_all(self.port, [*calls, self._granted(batch)])
         return {limit: _settled(words(reply)) for limit, reply in zip(told, replies, strict=True)}, words(grants)
 
-    def permit(self, permits: Sequence[tuple[WorkRef, str, str]]) -> list[Answer]:
-        """Hand jobs the permits of limits (ref, limit, number of the request) in one trip."""
+    def known(self, limit: str, cursor: str, count: int) -> tuple[str, list[Known]]:
+        """Return about so many of those that a limit knows, from a cursor on, and the next cursor: 0 at the end."""
+        reply = ask(self.port, Call.command("HSCAN", self._keys.limit(limit, "known"), cursor, "COUNT", count))
+        lines = words(reply[1])
+        return text(reply[0]), [_known(job_id, line) for job_id, line in zip(lines[::2], lines[1::2], strict=True)]
+
+    def rekey(self, limit: str, by: str, cursor: str, after: str, keys: Sequence[tuple[str, str, str]]) -> bool:
+        """Tell a limit the keys (id, number of the request, key) of those from one cursor to the next.
+
+        Returns False where that is not what it needs: it was changed, or somebody else went on from there.
+        """
+        call = Call.of(
+            "queues/rekey",
+            self._limit_keys(limit),
+            {"limit": limit, "by": by, "cursor": cursor, "next": after},
+            rest=[word for one in keys for word in one],
+        )
+        return words(ask(self.port, call))[0] == "DONE"
+
+    def permit(self, permits: Sequence[tuple[WorkRef, str, str, bool]]) -> list[Answer]:
+        """Hand jobs the permits of limits in one trip: ref, limit, number of the request, whether the limit is gone."""
         calls = [
             Call.of(
                 "jobs/permit",
                 self._move_keys(ref, LIMITED, PENDING),
-                {**self._common(ref), "limit": limit, "ask": number},
+                {**self._common(ref), "limit": limit, "ask": number, "free": "1" if free else ""},
             )
-            for ref, limit, number in permits
+            for ref, limit, number, free in permits
         ]
         return [self._answer_of(reply) for reply in ask_all(self.port, calls)]
 
@@ -177,11 +209,6 @@ class LimitStore(WorkScripts):
         calls = [Call.command("HGET", self._keys.limit(limit), "by") for limit in limits]
         return [text(reply) for reply in ask_all(self.port, calls)]
 
-    def declared(self, limits: Sequence[str]) -> list[str]:
-        """Return how limits were last declared by an app; empty where none did."""
-        calls = [Call.command("HGET", self._keys.limit(limit), "declared") for limit in limits]
-        return [text(reply) for reply in ask_all(self.port, calls)] if calls else []
-
     def read(self, limits: Sequence[str]) -> list[Queue | None]:
         """Return how limits stand; None where there is none."""
         keys = self._keys
@@ -196,7 +223,7 @@ class LimitStore(WorkScripts):
         ]
         replies = ask_all(self.port, calls)
         return [
-            _queue(limit, pairs(fields), int(waiting), int(holders))
+            queue_of(limit, pairs(fields), int(waiting), int(holders))
             for limit, fields, waiting, holders in zip(limits, replies[::3], replies[1::3], replies[2::3], strict=True)
         ]
 
@@ -229,15 +256,18 @@ class LimitStore(WorkScripts):
         return [reply or b"{}" for reply in ask_all(self.port, calls)]
 
     def _limit_keys(self, limit: str) -> dict[str, str]:
-        parts = ("waiting", "turns", "resting", "holders", "known", "buckets")
+        parts = ("weights", "waiting", "turns", "resting", "holders", "known", "buckets")
         named = {part: self._keys.limit(limit, part) for part in parts}
         return {**named, "limit": self._keys.limit(limit), "grants": self._keys.grants}
 
 
 def _settled(reply: Sequence[str]) -> Settled | None:
-    if reply[0] == "GONE":
+    verdict, *rest = reply
+    if verdict == "GONE":
         return None
-    _, given, after, waiting, lifted, resumed = reply
+    if verdict == "STALE":
+        return Settled(given=0, after=0, waiting=1, lifted=False, resumed=False, rekey="", stale=True)
+    given, after, waiting, lifted, resumed, rekey = rest
     left = int(after)
     return Settled(
         given=int(given),
@@ -245,63 +275,8 @@ def _settled(reply: Sequence[str]) -> Settled | None:
         waiting=int(waiting),
         lifted=lifted == "1",
         resumed=resumed == "1",
+        rekey=rekey,
     )
-
-
-def dump(limit: Limit) -> dict[str, Word]:
-    """Return a limit as it is stored; what it does not say is taken away."""
-    fields: dict[str, Word] = dict.fromkeys(_AMOUNTS, "")
-    fields |= _amounts("", limit.concurrency, limit.rate, limit.burst)
-    if limit.per_key is not None:
-        each = limit.per_key
-        fields |= {"by": each.by, **_amounts("key_", each.concurrency, each.rate, each.burst)}
-        fields |= {f"weight:{key}": repr(float(weight)) for key, weight in each.weights.items()}
-    return {**fields, "spoken": json.dumps(_spoken(limit))}
-
-
-def _amounts(prefix: str, concurrency: int | None, rate: Rate | str | None, burst: int | None) -> dict[str, Word]:
-    fields: dict[str, Word] = {}
-    if concurrency is not None:
-        fields[f"{prefix}concurrency"] = concurrency
-    if rate is not None:
-        parsed = Rate.parse(rate)
-        fields |= {f"{prefix}interval": repr(parsed.interval), f"{prefix}burst": burst or parsed.usual_burst}
-    return fields
-
-
-def _spoken(limit: Limit | PerKey) -> dict[str, Any]:
-    """Return the words in which a limit was given, to show it in."""
-    rate = str(limit.rate) if limit.rate else None
-    said: dict[str, Any] = {"concurrency": limit.concurrency, "rate": rate, "burst": limit.burst}
-    if isinstance(limit, PerKey):
-        said |= {"by": limit.by, "weights": dict(limit.weights)}
-    elif limit.per_key is not None:
-        said["per_key"] = _spoken(limit.per_key)
-    return {name: value for name, value in said.items() if value}
-
-
-def _queue(limit: str, fields: Mapping[str, bytes], waiting: int, holders: int) -> Queue | None:
-    if not fields:
-        return None
-    kind, _, name = limit.partition(":")
-    return Queue(
-        name=name,
-        kind=kind,
-        limit=_limit(fields.get("spoken")),
-        paused=fields.get("paused") == b"1",
-        paused_until=from_ms(int(fields["paused_until"])) if "paused_until" in fields else None,
-        limited=waiting,
-        permits=holders,
-        revision=int(fields.get("revision", 0)),
-    )
-
-
-def _limit(spoken: bytes | None) -> Limit | None:
-    if not spoken:
-        return None
-    said = json.loads(spoken)
-    per_key = said.pop("per_key", None)
-    return Limit(**said, per_key=PerKey(**per_key) if per_key else None)
 
 
 def _known(job_id: str, line: str) -> Known:

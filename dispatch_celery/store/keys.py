@@ -36,13 +36,15 @@ key, after ``{<namespace>:0}:``         type       holds
 ``held:<incarnation>``                  hash       job id to ``<pid> <token>``: what a worker holds
 ``leader``                              hash       the leader's incarnation, term and lease
 ``topic:<digest>``                      zset       the events of a topic, by place; their records are ``evt:<id>``
-``limits``                              hash       limits in force, ``queue:`` or ``job:<name>``: ``on`` or ``paused``
 ``events``                              zset       every event that can be found, by time
 ``fanout``                              zset       ``<topic> <event>`` whose waiters are to be told, by when
-``limits``                              hash       limits in force, ``queue:`` or ``job:<name>``: ``on`` or ``paused``
+``limits``                              hash       limits in force, ``queue:`` or ``job:<name>``: ``on`` or ``paused``,
+                                                   with ``keyed`` where arguments tell jobs apart
 ``permits``                             zset       word for limits: requests and returns, by when; also rings the leader
 ``limits:names``                        zset       every limit, by when it was set
 ``limit:<limit>``                       hash       what a limit allows, its tokens, its place in turn
+``limits:declared``                     hash       limit to how an app last declared it
+``limit:<limit>:weights``               hash       keys that have more or fewer turns than one
 ``limit:<limit>:waiting``               zset       requests, in the order of keys and arrival
 ``limit:<limit>:turns``                 zset       keys that wait and may have a permit, by virtual time
 ``limit:<limit>:resting``               zset       keys whose own rate makes them wait, by when it does not
@@ -267,6 +269,11 @@ class Keys:
     def limit_names(self) -> str:
         """Every limit."""
         return self._fixed("limits:names")
+
+    @cached_property
+    def limits_declared(self) -> str:
+        """Limits as apps last declared them."""
+        return self._fixed("limits:declared")
 
     @cached_property
     def permits(self) -> str:

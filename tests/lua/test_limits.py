@@ -16,7 +16,7 @@ from tests.support.limit_walk import Broker, Died, Dying, make_duty
 
 
 def _hand(world: World, ref: JobRef, ask: str = "1", limit: str = "queue:q") -> str:
-    return world.limits.permit([(ref, limit, ask)])[0].verdict
+    return world.limits.permit([(ref, limit, ask, False)])[0].verdict
 
 
 def _run(world: World, ref: JobRef, ask: str = "1") -> Held:
@@ -27,10 +27,10 @@ def _run(world: World, ref: JobRef, ask: str = "1") -> Held:
 
 def _ask(world: World, *keys: str) -> list[str]:
     """Enqueue a job for each key, tell the limit, and return the ids in that order."""
-    refs = [world.enqueue() for _ in keys]
+    refs = [world.enqueue(scope=key) for key in keys]
     told = [("ask", str(ref.id), "1", key) for ref, key in zip(refs, keys, strict=True)]
     world.limits.done(world.limits.told(1_000), [])
-    world.limits.settle("queue:q", told, batch=0)
+    world.tell(told)
     return [str(ref.id) for ref in refs]
 
 
@@ -268,7 +268,7 @@ def test_a_key_at_its_own_limit_lets_others_pass(world: World) -> None:
     ids = _ask(world, *"aaa", "b")
 
     assert set(_granted(world)) == {ids[0], ids[3]}
-    world.end("complete", _run(world, JobRef(id=JobId(ids[0]), name="mail", queue="q")))
+    world.end("complete", _run(world, JobRef(id=JobId(ids[0]), name="mail", queue="q", scope="a")))
     assert world.settle()[-1] == ids[1]
 
 
@@ -374,8 +374,8 @@ def test_a_pause_with_an_end_leaves_one_that_lasts_longer(world: World, longer: 
 
 def test_a_pause_alone_is_forgotten_when_it_has_ended(world: World) -> None:
     """Nobody asks a limit any more that was nothing but a pause, wherever the leader dies meanwhile."""
-    world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500, "lifted": ""}, ends=world.now + 500)
-    world.limits.enforce("queue:q", paused=True)
+    world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500}, ends=world.now + 500)
+    world.limits.enforce(["queue:q"])
     ref = world.enqueue()
     dying = Dying(world.port)
     duty = make_duty(world, dying, Broker())
@@ -399,7 +399,7 @@ def test_that_a_pause_has_ended_is_not_lost_with_an_answer(world: World) -> None
     """A leader whose connection breaks at that moment goes on, and lets jobs and runs know."""
     world.limit(concurrency=1)
     world.limits.set("queue:q", {"paused": "1", "paused_until": world.now + 500}, ends=world.now + 500)
-    world.limits.enforce("queue:q", paused=True)
+    world.limits.enforce(["queue:q"])
     dying = Dying(world.port)
     duty = make_duty(world, dying, Broker(), clock=lambda: world.now)
     duty.run_once()

@@ -66,6 +66,7 @@ def test_a_pause_holds_what_has_its_permit_and_has_not_begun(world: World, where
     worker = world.register()
     limit = ":".join(next(iter(where.items())))
     assert world.jobs.claim(first, holder=worker, nonce="n", pid=7) == ("LIMITED", (limit,))
+    assert "permits" not in world.record(first)
     for _ in range(3):
         duty.run_once()
     assert {world.record(ref)["state"] for ref in (first, second)} == {JobState.LIMITED}
@@ -87,7 +88,7 @@ def test_the_weights_of_a_limit_go_with_it(world: World) -> None:
     service.unlimit("q")
 
     service.limit("q", per_key=PerKey(by="scope", concurrency=5))
-    assert world.ask("HGET", world.keys.limit("queue:q"), "weight:a") is None
+    assert world.ask("HGET", world.keys.limit("queue:q", "weights"), "a") is None
 
 
 def test_a_limit_that_is_made_anew_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dispatch_celery.queues.model import PerKey
+from dispatch_celery.queues.records import dump
 from tests.lua.test_limits import _ask, _granted, _hand, _run
 from tests.lua.world import World
 
@@ -21,7 +22,7 @@ def test_a_new_request_takes_the_place_of_the_one_before(world: World) -> None:
     """A job waits once, under the number of its last request."""
     world.limit(concurrency=1)
     ref = world.enqueue()
-    world.limits.settle("queue:q", [("ask", str(ref.id), "1", ""), ("ask", str(ref.id), "2", "")], batch=0)
+    world.tell([("ask", str(ref.id), "1", ""), ("ask", str(ref.id), "2", "")])
 
     found = world.dump()
     assert len(found.ordered["limit:queue:q:waiting"]) == 1
@@ -96,7 +97,7 @@ def test_a_limit_is_deleted_when_it_is_lifted_and_nobody_has_a_permit(world: Wor
     assert not world.limits.dissolve("queue:q")
     ref = world.enqueue()
     world.settle()
-    world.limits.set("queue:q", {"lifted": "1"})
+    world.limits.set("queue:q", dump(None))
     assert not world.limits.dissolve("queue:q")
     world.jobs.cancel(ref, "limited", "enough")
     world.settle()
@@ -138,7 +139,7 @@ def test_a_key_that_may_have_no_more_keeps_nobody_from_a_turn(world: World) -> N
     again = _ask(world, "b")
 
     assert _granted(world) == again
-    world.limits.settle("queue:q", [("ask", ids[2], "1", "b")], batch=0)
+    world.tell([("ask", ids[2], "1", "b")])
 
 
 def test_a_job_that_is_cancelled_before_it_is_claimed_gives_its_permit_back(world: World) -> None:

@@ -41,7 +41,7 @@ def _line(world: World, *, concurrency: int | None = 1, rate: str | None = None)
     world.limit(concurrency=concurrency, rate=rate)
     first, _ = world.enqueue(), world.enqueue()
     assert world.settle() == [first.id]
-    assert world.limits.permit([(first, "queue:q", "1")])[0].verdict == "READY"
+    assert world.limits.permit([(first, "queue:q", "1", False)])[0].verdict == "READY"
     world.limits.done([], world.limits.granted(10))
     return first
 
@@ -79,7 +79,7 @@ def _lacks_another(world: World) -> Act:
     world.limit("job:mail", concurrency=5)
     ref = world.enqueue()
     world.settle("job:mail")
-    return lambda: world.limits.permit([(ref, "job:mail", "1")])[0].verdict
+    return lambda: world.limits.permit([(ref, "job:mail", "1", False)])[0].verdict
 
 
 def _limit(world: World) -> Act:
@@ -192,7 +192,7 @@ def test_a_limited_job_runs_and_ends_when_memory_is_full(full: RunWorld) -> None
         assert full.jobs.claim(ref, holder=worker, nonce="n", pid=1)[0] == "LIMITED"
     for ref in (first, second):
         assert full.settle() == [ref.id]
-        assert full.limits.permit([(ref, "queue:q", "1")])[0].verdict == "READY"
+        assert full.limits.permit([(ref, "queue:q", "1", False)])[0].verdict == "READY"
         full.limits.done([], full.limits.granted(10))
         assert full.end("complete", full.claim(ref, worker, nonce=ref.id)).verdict == "DONE"
     assert full.settle() == []

@@ -13,6 +13,8 @@ from dispatch_celery.events.store import EventStore
 from dispatch_celery.ids import DeadLetterId, EventId, JobId, WorkerId
 from dispatch_celery.jobs.model import JobRef, JobState
 from dispatch_celery.middleware.store import BreakerLimits, MiddlewareStore
+from dispatch_celery.queues.model import PerKey
+from dispatch_celery.queues.records import dump
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.scripts import Call, all_scripts
 from tests.lua.lost_replies import LosesReplies
@@ -224,7 +226,7 @@ def _cancel_limited(world: World) -> Act:
 def _permit(world: World) -> Act:
     ref = _limited(world)
     assert world.settle() == [ref.id]
-    return lambda: world.limits.permit([(ref, "queue:q", "1")])[0].verdict
+    return lambda: world.limits.permit([(ref, "queue:q", "1", False)])[0].verdict
 
 
 def _complete_limited(world: World) -> Act:
@@ -241,15 +243,28 @@ def _replace(world: World) -> Act:
     return lambda: world.jobs.replace(ref.id, world.job(delay=7_000)).verdict
 
 
+def _replace_limited(world: World) -> Act:
+    ref = _limited(world)
+    return lambda: world.jobs.replace(ref.id, world.job(payload=b'{"to": "b"}')).verdict
+
+
 def _settle(world: World) -> Act:
     ref = _limited(world)
     words = [("ask", str(ref.id), "1", "")]
     return lambda: world.limits.settle("queue:q", words, batch=10).given  # type: ignore[union-attr]  # it is there
 
 
+def _rekey(world: World) -> Act:
+    world.limit(concurrency=1)
+    refs = [world.enqueue(scope="a"), world.enqueue(scope="b")]
+    world.settle()
+    world.limit(concurrency=1, per_key=PerKey(by="scope"))
+    return lambda: world.limits.rekey("queue:q", "scope", "0", "0", [(ref.id, "1", ref.scope) for ref in refs])
+
+
 def _dissolve(world: World) -> Act:
     world.limit(concurrency=5)
-    world.limits.set("queue:q", {"lifted": "1"})
+    world.limits.set("queue:q", dump(None))
     return lambda: world.limits.dissolve("queue:q")
 
 
@@ -288,7 +303,9 @@ CASES: list[Case[World]] = [
     Case("jobs/complete", _complete_limited, "DONE", "REPEATED", "limited"),
     Case("jobs/permit", _permit, "READY", "REPEATED"),
     Case("jobs/replace", _replace, "DONE", "DONE"),
+    Case("jobs/replace", _replace_limited, "DONE", "DONE", "limited"),
     Case("queues/settle", _settle, 1, 0),
+    Case("queues/rekey", _rekey, True, False),
     Case("queues/dissolve", _dissolve, True, False),
     Case("middleware/admit", _admit, "PROBE", "PROBE"),
     Case("middleware/report", _report, "OPENED", "OPENED"),

@@ -21,8 +21,8 @@ from dispatch_celery.jobs.model import Claim, JobRef, JobState, NewJob
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.store import JobStore
 from dispatch_celery.queues.model import Limit
+from dispatch_celery.queues.records import dump as dump_limit
 from dispatch_celery.queues.store import LimitStore
-from dispatch_celery.queues.store import dump as dump_limit
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, text
@@ -150,17 +150,23 @@ class World:
 
     def limit(self, limit: str = "queue:q", **amounts: Any) -> None:
         """Set a limit, and put it in force."""
-        self.limits.set(limit, {**dump_limit(Limit(**amounts)), "lifted": ""})
-        self.limits.enforce(limit, paused=False)
+        rule = Limit(**amounts)
+        self.limits.set(limit, dump_limit(rule), weights=rule.per_key.weights if rule.per_key else {})
+        self.limits.enforce([limit])
 
     def settle(self, limit: str = "queue:q", *, told: Sequence[tuple[str, str, str, str]] | None = None) -> list[str]:
         """Take in what was left for a limit, or what is given; return who has been granted a permit since, in order."""
         rows = [row.split(" ", 3) for row in self.limits.told(1_000)]
         mine = [(verb, job_id, number, "") for verb, job_id, number, name in rows if name == limit]
-        self.limits.settle(limit, mine if told is None else told, batch=1_000)
+        self.tell(mine if told is None else told, limit, batch=1_000)
         if told is None:
             self.limits.done([" ".join(row) for row in rows if row[3] == limit], [])
         return [row.split(" ")[0] for row in self.limits.granted(1_000)]
+
+    def tell(self, told: Sequence[tuple[str, str, str, str]], limit: str = "queue:q", *, batch: int = 0) -> None:
+        """Tell a limit what is asked of it and given back, with keys that are as it wants them."""
+        (by,) = self.limits.by([limit])
+        self.limits.settle(limit, told, by=by, batch=batch)
 
     def register(self, **names: str) -> WorkerId:
         """Register a worker."""

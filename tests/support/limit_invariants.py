@@ -5,9 +5,11 @@ Between the two lie rows that are still to be taken in, so that each side may be
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from dispatch_celery.queues.model import PerKey
 from tests.support.invariants import Dump
 
 __all__ = ["check_limits", "most_with_a_permit", "permits_of"]
@@ -16,6 +18,11 @@ __all__ = ["check_limits", "most_with_a_permit", "permits_of"]
 def permits_of(record: dict[str, str]) -> dict[str, str]:
     """Return what permits a job has: limit to the number of the request that each answered."""
     return dict(line.rsplit("=", 1) for line in record.get("permits", "").split("\n") if line)
+
+
+def key_of(by: str, record: Mapping[str, str]) -> str:
+    """Return the key that a limit is to tell a job by."""
+    return PerKey(by=by).key_of(json.loads(record["spec"]), json.loads(record["payload"])) if by and record else ""
 
 
 def most_with_a_permit(journal: Iterable[Mapping[str, str]]) -> int:
@@ -55,18 +62,24 @@ def _check_limit(state: Dump, limit: str) -> Iterator[str]:
         )
     eligible = {*state.ordered.get(f"limit:{limit}:turns", {}), *state.ordered.get(f"limit:{limit}:resting", {})}
     for key in {member.split("\t")[0] for member in waiting} - eligible:
-        if "review" not in rule and ("key_concurrency" not in rule or out[key] < int(rule["key_concurrency"])):
+        if not {"review", "rekey"} & set(rule) and (
+            "key_concurrency" not in rule or out[key] < int(rule["key_concurrency"])
+        ):
             yield f"10: {limit} lets the key {key!r} wait without a turn"
     for job_id, line in known.items():
-        standing, number, _ = line.split(" ", 2)
+        standing, number, member = line.split(" ", 2)
         record = state.jobs.get(job_id, {})
         on_its_way = f"return {job_id} {number} {limit}" in state.ordered.get("permits", {})
         given = f"{job_id} {number} {limit}" in state.ordered.get("grants", {})
         has = permits_of(record).get(limit) == number
         asks = (record.get("limit"), record.get("asks")) == (limit, number)
+        current = (has or asks) and not {"rekey", "lifted"} & set(rule)
+        if current and member.split("\t")[0] != key_of(rule.get("by", ""), record):
+            yield f"10: {limit} knows {job_id} by {member!r} instead of {key_of(rule.get('by', ''), record)!r}"
         if standing == "holds" and not (has or given or on_its_way):
             yield f"10: {limit} has leaked a permit to {job_id}"
-        if standing == "waits" and not (asks or on_its_way):
+        asks_anew = f"ask {job_id} {record.get('asks')} {limit}" in state.ordered.get("permits", {})
+        if standing == "waits" and not (asks or asks_anew or on_its_way):
             yield f"10: {limit} keeps a place for {job_id}, which does not ask"
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,8 @@ from dispatch_celery.clock import monotonic_ms
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.queues.model import Limit, PerKey
 from dispatch_celery.queues.permits import Permits
-from dispatch_celery.queues.store import LimitStore, dump
+from dispatch_celery.queues.records import dump
+from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.work.model import WakeUp
@@ -113,7 +115,7 @@ class Walk:
         try:
             self._set("queue:q")
             steps = (self._enqueue, self._enqueue, self._duty_round, self._claim, self._claim, self._end, self._end,
-                     self._cancel, self._change, self._wait)  # fmt: skip
+                     self._cancel, self._change, self._replace, self._wait)  # fmt: skip
             for _ in range(_STEPS):
                 step = self._random.choice(steps)
                 self.log.append(step.__name__)
@@ -130,7 +132,11 @@ class Walk:
     def _set(self, limit: str) -> None:
         per_key = None
         if self._random.random() < 0.5:
-            per_key = PerKey(by="scope", concurrency=self._random.choice((None, 1, 2)), weights={"a/x": 3})
+            per_key = PerKey(
+                by=self._random.choice(("scope", "scope.app_id", "arguments.to")),
+                concurrency=self._random.choice((None, 1, 2)),
+                weights={"a/x": 3},
+            )
         rule = Limit(
             concurrency=self._random.choice((1, 2, 5)), rate=self._random.choice((None, "200/s")), per_key=per_key
         )
@@ -138,10 +144,11 @@ class Walk:
         held = found.permits if found else 0
         if rule.concurrency is not None and held > rule.concurrency:
             return  # lowered below what is out: nothing is broken by it, but the invariant would say so
-        if per_key is not None and held:
-            return  # keys are told when a job asks: those of before have another
-        revision = self.limits.set(limit, {**dump(rule), "lifted": "", "paused": ""})
-        self.limits.enforce(limit, paused=False)
+        if per_key is not None and per_key.concurrency is not None and held > per_key.concurrency:
+            return  # the same, should they turn out to be of one key
+        weights = {} if per_key is None else per_key.weights
+        revision = self.limits.set(limit, {**dump(rule), "paused": ""}, weights=weights)
+        self.limits.enforce([limit])
         self.limits.look(limit, revision)
 
     def _change(self) -> None:
@@ -157,6 +164,7 @@ class Walk:
 
     def _enqueue(self) -> None:
         options: dict[str, Any] = {"name": self._random.choice(("mail", "sms")), "scope": self._random.choice(_SCOPES)}
+        options["payload"] = self._payload()
         if self._random.random() < 0.2:
             options["delay"] = 20
         self.world.jobs.enqueue(
@@ -165,6 +173,18 @@ class Walk:
                 for _ in range(self._random.randint(1, 4))
             ]
         )
+
+    def _payload(self) -> bytes:
+        return json.dumps({"to": self._random.choice("ab")}).encode()
+
+    def _replace(self) -> None:
+        state = self._random.choice((JobState.LIMITED, JobState.LIMITED, JobState.PENDING, JobState.SCHEDULED))
+        there = sorted(self.world.dump().ordered.get(f"state:{state}", {}))
+        if there:
+            (stored,) = self.world.records.stored([self._random.choice(there)])
+            assert stored is not None
+            job = self.world.job(scope=stored.ref.scope, payload=self._payload())
+            assert self.world.jobs.replace(stored.ref.id, job).verdict == "DONE"
 
     def _duty_round(self) -> None:
         self.port.left = self._random.choice((-1, -1, -1, *range(1, 15)))

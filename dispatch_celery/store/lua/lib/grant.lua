@@ -3,6 +3,7 @@
 local function grant(batch, now)
   local rule = read_rule(now)
   if rule.paused then return 0, rule.left end
+  if rule.rekey then return 0, 0 end
   sweep(rule, now)
   rouse(rule, batch, now)
   local more = review(batch)
@@ -14,7 +15,7 @@ local function grant(batch, now)
     local may, left = own(key, rule, now)
     if may and give(key, now) then
       rule.turn = tonumber(at)
-      local weight = tonumber(redis.call('HGET', K.limit, 'weight:' .. key)) or 1
+      local weight = tonumber(redis.call('HGET', K.weights, key)) or 1
       redis.call('ZADD', K.turns, rule.turn + 1 / weight, key)
       if left then redis.call('HSET', K.buckets, key, string.format('%.17g %.0f', left - 1, now)) end
       held, given, tokens = held + 1, given + 1, rule.interval and tokens - 1 or tokens

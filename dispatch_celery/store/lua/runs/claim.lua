@@ -29,7 +29,8 @@ if seen[4] ~= A.name or seen[5] ~= A.lane then return {'MOVED', seen[4], seen[5]
 local lease = redis.call('ZSCORE', K.workers, A.holder)
 if not lease or tonumber(lease) <= now then return {'NOT_REGISTERED'} end
 
-if redis.call('HGET', K.limits, 'queue:' .. string.match(A.lane, '^(.*):%d+$')) == 'paused' then return {'PAUSED'} end
+local on = redis.call('HGET', K.limits, 'queue:' .. string.match(A.lane, '^(.*):%d+$'))
+if on and string.find(on, 'paused', 1, true) then return {'PAUSED'} end
 
 local number = (tonumber(seen[3]) or 0) + 1
 token = string.format('%.0f.%s', number, A.nonce)
