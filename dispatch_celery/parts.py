@@ -243,6 +243,7 @@ class Parts:
             self.cron_declarations,
             spell=spell,
             default_zone=lambda: str(self.app.conf.timezone or "UTC"),
+            grace=self.settings.cron_grace,
         )
 
     def make_firing(self, store: RedisStore, observer: Observer, *, rank: int = 1) -> Firing:

@@ -187,9 +187,10 @@ class Firing:
     def _note(self, shot: _Shot, verdict: str, now: int) -> None:
         """Keep what is known of an entry true, or forget it."""
         known, step = shot.known, shot.step
-        cancels = known.entry.overlap == Overlap.CANCEL_PREVIOUS and bool(known.entry.last_id)
+        before = known.entry.last_id or known.entry.triggered_id
+        cancels = known.entry.overlap == Overlap.CANCEL_PREVIOUS and bool(before)
         self._again |= verdict == "STALE" or cancels or (shot.next_due is not None and shot.next_due <= now)
-        if verdict not in ("FIRED", "OVERLAPPED", "PASSED"):
+        if verdict not in ("FIRED", "REPEATED", "OVERLAPPED", "PASSED"):
             self._entries.pop(known.entry.id, None)
             if verdict == "QUEUED":
                 logger.info("%s waits for the end of %s", known.entry.name, known.entry.last_id)

@@ -88,7 +88,6 @@ class LeadStore(CronStore):
             **self.birth_keys(entry, birth),
             "slots": self._keys.cron_slots,
             "chores": self._keys.cron_chores,
-            "last": self._last(entry),
             "leader": self._keys.cron_leader,
         }
         arguments = {
@@ -101,15 +100,15 @@ class LeadStore(CronStore):
             "next": word_of(next_slot),
             "next_due": word_of(next_due),
             "last": entry.last_id,
+            "run_now": entry.triggered_id,
         }
-        return Call.of("cron/fire", keys, arguments, rest=birth.fields)
+        return Call.of("cron/fire", keys, arguments, more_keys=self._before(entry), rest=birth.fields)
 
     def releasing(self, entry: CronEntry, birth: Birth, *, term: str) -> Call:
         """Return the call that fires the slot an entry has queued, if what it created last has ended."""
         keys = {
             **self.birth_keys(entry, birth),
             "chores": self._keys.cron_chores,
-            "last": self._last(entry),
             "leader": self._keys.cron_leader,
         }
         arguments = {
@@ -119,11 +118,14 @@ class LeadStore(CronStore):
             "revision": entry.revision,
             "slot": word_of(entry.queued_slot),
             "last": entry.last_id,
+            "run_now": entry.triggered_id,
         }
-        return Call.of("cron/release", keys, arguments, rest=birth.fields)
+        return Call.of("cron/release", keys, arguments, more_keys=self._before(entry), rest=birth.fields)
 
-    def _last(self, entry: CronEntry) -> str:
-        return self._keys.record(entry.last_id) if entry.last_id else self._keys.cron(entry.id)
+    def _before(self, entry: CronEntry) -> list[str]:
+        """Return the records of what a slot and what a person created last; the entry's own where there is none."""
+        keys = self._keys
+        return [keys.record(one) if one else keys.cron(entry.id) for one in (entry.last_id, entry.triggered_id)]
 
     # -- beat_schedule
 

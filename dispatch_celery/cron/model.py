@@ -176,6 +176,9 @@ class CronEntry:
     next_slot: int | None
     next_due: int | None
     last_id: str
+    """Of what a slot has created last."""
+    triggered_id: str
+    """Of what was created last by hand."""
     last_slot: int | None
     queued_slot: int | None
     orphaned_at: datetime | None
@@ -245,6 +248,7 @@ class CronEntry:
             next_slot=_number(words, "next_slot"),
             next_due=_number(words, "next_due"),
             last_id=words.get("last_id", ""),
+            triggered_id=words.get("triggered_id", ""),
             last_slot=_number(words, "last_slot"),
             queued_slot=_number(words, "queued_slot"),
             orphaned_at=_moment(words, "orphaned_at"),

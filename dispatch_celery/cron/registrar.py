@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from dispatch_celery.cron.definition import CronDeclarations, CronOptions, Declared, Spelled, Target
 from dispatch_celery.cron.model import Misfire, Overlap
 from dispatch_celery.cron.records import Registration
-from dispatch_celery.cron.store import CronStore
+from dispatch_celery.cron.store import CronStore, Standing
 from dispatch_celery.cron.templates import Templates
 from dispatch_celery.cron.timing import Timing
-from dispatch_celery.errors import DispatchError, StoreUnavailable
+from dispatch_celery.errors import DispatchError, InvalidSchedule, StoreUnavailable
 from dispatch_celery.ids import CronId
 from dispatch_celery.scope import Scope
+from dispatch_celery.store.scripts import Call
 
 __all__ = ["Registrar"]
 
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 500
+_TRIES: Final = 5
+"""Edits of one entry, each of which meets another slot than it has seen."""
 
 
 class Registrar:
@@ -35,6 +38,7 @@ class Registrar:
         *,
         spell: Callable[[Spelled], str],
         default_zone: Callable[[], str],
+        grace: int,
     ) -> None:
         self._store = store
         self._templates = templates
@@ -42,6 +46,7 @@ class Registrar:
         self._declarations = declarations
         self._spell = spell
         self._default_zone = default_zone
+        self._grace = grace
 
     def registration(self, name: str, schedule: Spelled, target: Target | str, options: CronOptions) -> Registration:
         """Return an entry to write; its arguments are bound and checked.
@@ -80,23 +85,51 @@ class Registrar:
             logger.exception("the cron entry %r, which code declares, cannot be registered", one.name)
             return None
 
+    def edit(self, entry: Registration, revision: int | None) -> tuple[str, int, int]:
+        """Write an entry for somebody who has seen a revision of it; return the verdict, that revision, and what it is.
+
+        Raises:
+            InvalidSchedule: it names no moment from now on.
+        """
+        verdict, expected, current = "STALE", 0, 0
+        for _ in range(_TRIES):
+            now, (stands,) = self._store.time(), self._store.standing([entry.id])
+            expected = stands.revision if revision is None else revision
+            call = self._registering(entry, stands, now, expected=expected)
+            ((verdict, current),) = self._store.registered([call])
+            if verdict != "STALE":
+                break
+        return verdict, expected, current
+
     def _declare(self, entries: Sequence[Registration]) -> int:
-        now, calls = self._store.time(), []
-        for entry, (declaration, orphaned) in zip(
-            entries, self._store.declared([one.id for one in entries]), strict=True
-        ):
-            if declaration == entry.fingerprint and not orphaned:
-                continue
-            slot, due = self._timing.first(entry.id, entry.timetable, now)
-            calls.append(self._store.registering(entry, next_slot=slot, next_due=due, is_declared=True))
-        self._store.registered(calls)
+        written, left = 0, list(entries)
+        for _ in range(_TRIES):
+            now, standing = self._store.time(), self._store.standing([one.id for one in left])
+            pairs = [
+                (entry, stands)
+                for entry, stands in zip(left, standing, strict=True)
+                if stands.declaration != entry.fingerprint or stands.is_orphaned
+            ]
+            calls = [self._registering(entry, stands, now, is_declared=True) for entry, stands in pairs]
+            verdicts = self._store.registered(calls)
+            left = [entry for (entry, _), (verdict, _) in zip(pairs, verdicts, strict=True) if verdict == "STALE"]
+            written += len(pairs) - len(left)
+            if not left:
+                break
         self._store.touch([entry.id for entry in entries])
-        return len(calls)
+        return written
+
+    def _registering(self, entry: Registration, stands: Standing, now: int, **options: Any) -> Call:
+        pending = stands.pending(now, self._grace)
+        slot, due = self._timing.first(entry.id, entry.timetable, now, pending=pending)
+        if slot is None and not options.get("is_declared"):
+            raise InvalidSchedule(f"{entry.name}: {entry.timetable.schedule!r} names no moment from now on")
+        return self._store.registering(entry, next_slot=slot, next_due=due, seen=stands.next_slot, **options)
 
     def touch(self) -> None:
         """Say that a live process declares this app's entries; one that was orphaned meanwhile goes on."""
         ids = [CronId.adopt(one.name) for one in self._declarations]
         if ids:
             self._store.touch(ids)
-            if any(orphaned for _, orphaned in self._store.declared(ids)):
+            if any(one.is_orphaned for one in self._store.standing(ids)):
                 self.declare()

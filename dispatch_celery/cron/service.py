@@ -12,19 +12,14 @@ from dispatch_celery.clock import Duration
 from dispatch_celery.cron.definition import CronOptions, Spelled, Target
 from dispatch_celery.cron.model import CronEntry, Misfire, Overlap, check_name
 from dispatch_celery.cron.reading import CronReading, id_of, not_found
-from dispatch_celery.cron.records import Birth, Registration
+from dispatch_celery.cron.records import Birth
 from dispatch_celery.cron.registrar import Registrar
 from dispatch_celery.cron.store import CronStore
 from dispatch_celery.cron.timing import Timing
-from dispatch_celery.errors import (
-    CronConflict,
-    InvalidSchedule,
-    StoreUnavailable,
-)
+from dispatch_celery.errors import CronConflict, StoreUnavailable
 from dispatch_celery.ids import CronId, JobId, RunId
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import text
 from dispatch_celery.work.body import refuse_in_body
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.work.ports import Observer, Publisher
@@ -81,7 +76,8 @@ class CronService(CronReading):
 
         ``schedule``: five cron fields, or six with the seconds first, ``@hourly`` and kin, ``@every 30s``, or a
         schedule object of Celery. ``target``: a job or workflow, or its name. ``revision``: the one the caller has
-        seen; an edit by somebody else since then is a conflict. It fires from its first slot after now.
+        seen; an edit by somebody else since then is a conflict. It fires from its first slot after now;
+        one that has come already and waits for its jitter stays, if the new schedule has it, too.
 
         Raises:
             InvalidSchedule: the schedule, zone or dates cannot be, or would never fire.
@@ -100,20 +96,12 @@ class CronService(CronReading):
             end=end,
         )
         entry = self._registrar.registration(check_name(name), schedule, target, options)
-        now, (stored,) = self._store.time(), self._store.raw([entry.id])
-        slot, due = self._first(entry, now)
-        expected = int(text(stored.get("revision")) or 0) if revision is None else revision
-        call = self._store.registering(entry, next_slot=slot, next_due=due, expected=expected)
-        ((verdict, current),) = self._store.registered([call])
+        verdict, expected, current = self._registrar.edit(entry, revision)
         if verdict == "CONFLICT":
             raise _conflict(name, expected, current)
+        if verdict == "STALE":
+            raise CronConflict(f"cron entry {name!r} fires faster than it can be edited: disable it first")
         return self.get(entry.id)
-
-    def _first(self, entry: Registration, now: int) -> tuple[int | None, int | None]:
-        slot, due = self._timing.first(entry.id, entry.timetable, now)
-        if slot is None:
-            raise InvalidSchedule(f"{entry.name}: {entry.timetable.schedule!r} names no moment from now on")
-        return slot, due
 
     def enable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - the word of the whole API
         """Let an entry fire again, from its first slot after now. One that was orphaned is the API's from now on.
@@ -165,6 +153,8 @@ class CronService(CronReading):
 
     def trigger(self, id: CronId | str) -> JobId | RunId:  # noqa: A002 - as above
         """Run an entry now, whether it is enabled or not; its slots stay as they are. Return the id of what it created.
+
+        ``overlap`` does not hold it back; until it has ended, it holds the slots that follow.
 
         Raises:
             CronNotFound: there is none.

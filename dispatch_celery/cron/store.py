@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from dispatch_celery.cron.census import CronCensus, take_cron_census
@@ -14,9 +15,27 @@ from dispatch_celery.store.scripts import Call, Word
 from dispatch_celery.work.model import PENDING
 from dispatch_celery.work.store import WorkStore
 
-__all__ = ["CronStore", "word_of"]
+__all__ = ["CronStore", "Standing", "word_of"]
 
 _BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What somebody who edits an entry has seen of it."""
+
+    declaration: str
+    """What code has declared last under its name."""
+    is_orphaned: bool
+    next_slot: int | None
+    next_due: int | None
+    revision: int
+    """0: there is none."""
+
+    def pending(self, now: int, grace: int) -> int | None:
+        """Return its slot that has come and is not fired, but on time; None where there is none."""
+        due = self.next_due
+        return self.next_slot if self.next_slot and self.next_slot <= now and due and due + grace >= now else None
 
 
 class CronStore(WorkStore):
@@ -53,10 +72,20 @@ class CronStore(WorkStore):
 
     # -- edits
 
-    def declared(self, ids: Sequence[str]) -> list[tuple[str, bool]]:
-        """Return what code has declared last under these ids, and whether such an entry is orphaned now."""
-        calls = [Call.command("HMGET", self._keys.cron(one), "declaration", "orphaned_at") for one in ids]
-        return [(text(found[0]), found[1] is not None) for found in ask_all(self.port, calls)]
+    def standing(self, ids: Sequence[str]) -> list[Standing]:
+        """Return how entries stand, as far as an edit has to know."""
+        fields = ("declaration", "orphaned_at", "next_slot", "next_due", "revision")
+        calls = [Call.command("HMGET", self._keys.cron(one), *fields) for one in ids]
+        return [
+            Standing(
+                declaration=text(declaration),
+                is_orphaned=orphaned is not None,
+                next_slot=int(slot) if slot else None,
+                next_due=int(float(due)) if due else None,
+                revision=int(revision or 0),
+            )
+            for declaration, orphaned, slot, due, revision in ask_all(self.port, calls)
+        ]
 
     def touch(self, ids: Sequence[str]) -> None:
         """Say of entries that a live process declares them."""
@@ -76,10 +105,14 @@ class CronStore(WorkStore):
         *,
         next_slot: int | None,
         next_due: int | None,
+        seen: int | None = None,
         expected: int = 0,
         is_declared: bool = False,
     ) -> Call:
-        """Return the call that writes an entry: of code, or of somebody who has seen revision ``expected`` of it."""
+        """Return the call that writes an entry: of code, or of somebody who has seen revision ``expected`` of it.
+
+        ``seen``: the slot that was its next one when ``next_slot`` was computed.
+        """
         keys = self._keys
         return Call.of(
             "cron/register",
@@ -96,6 +129,7 @@ class CronStore(WorkStore):
                 "expected": expected,
                 "fingerprint": entry.fingerprint,
                 "timetable": entry.when,
+                "seen": word_of(seen),
                 "next": word_of(next_slot),
                 "next_due": word_of(next_due),
             },

@@ -26,9 +26,13 @@ class Timing:
         """
         return timetable.window(self._readers)
 
-    def first(self, cron_id: str, timetable: Timetable, now: int) -> tuple[int | None, int | None]:
-        """Return the first slot after a moment, and when it is to be fired."""
-        slot = self.window(timetable).after(now)
+    def first(
+        self, cron_id: str, timetable: Timetable, now: int, *, pending: int | None = None
+    ) -> tuple[int | None, int | None]:
+        """Return the first slot after a moment, and when it is to be fired; or the pending one, if it is one."""
+        window = self.window(timetable)
+        keeps = pending is not None and window.after(pending - 1) == pending
+        slot = pending if keeps else window.after(now)
         return slot, None if slot is None else timetable.due(cron_id, slot)
 
     def upcoming(self, entry: CronEntry, moment: datetime, count: int) -> list[datetime]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,9 +79,10 @@ class LimitStore(WorkScripts):
             "limit": limit,
             "ends": "" if ends is None else ends,
             "declaration": declaration,
-            "weights": "" if weights is None else json.dumps(weights),
+            "weights": "" if weights is None else len(weights),
         }
-        rest = [word for pair in fields.items() for word in pair]
+        heavier: list[Word] = [word for key, weight in (weights or {}).items() for word in (key, repr(float(weight)))]
+        rest = [*heavier, *(word for pair in fields.items() for word in pair)]
         return int(words(ask(self.port, Call.of("queues/limit", named, arguments, rest=rest)))[1])
 
     def enforce(self, limits: Sequence[str]) -> None:
@@ -153,7 +153,7 @@ class LimitStore(WorkScripts):
         call = Call.of(
             "queues/rekey",
             self._limit_keys(limit),
-            {"limit": limit, "by": by, "cursor": cursor, "next": after},
+            {"by": by, "cursor": cursor, "next": after},
             rest=[word for one in keys for word in one],
         )
         return words(ask(self.port, call))[0] == "DONE"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from dispatch_celery import InvalidSchedule
+from dispatch_celery.clock import from_ms
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.store.replies import ask
 from dispatch_celery.store.scripts import Call
-from tests.support.crons import MINUTE, CronWorld, cron_world
+from tests.support.crons import MINUTE, START, CronWorld, cron_world
 
 
 @pytest.fixture
@@ -124,8 +126,8 @@ def test_an_entry_that_is_set_aside_is_not_told_before_it_is_due(
     assert world.leader.run_once() > 0
 
 
-def test_an_edit_that_fires_a_slot_again_does_not_call_off_its_job(world: CronWorld) -> None:
-    """Its next slot was computed before that was fired, and written after it."""
+def test_an_edit_of_a_slot_that_is_fired_meanwhile_is_computed_anew(world: CronWorld) -> None:
+    """Its next slot was computed before that was fired, and comes after it."""
     world.register(overlap="cancel_previous")
     world.fire()
 
@@ -134,10 +136,127 @@ def test_an_edit_that_fires_a_slot_again_does_not_call_off_its_job(world: CronWo
         world.fire()
         assert len(world.work()) == 1
 
-    _before(world.dispatch.crons._store, "registered", fires)
-    world.register(schedule="*/1 * * * *", overlap="cancel_previous")
+    _before(world.dispatch.crons._registrar._store, "registered", fires)
+    entry = world.register(schedule="*/1 * * * *", overlap="cancel_previous")
     world.fire()
     world.fire()
 
     (one,) = world.work()
     assert world.dispatch.jobs.get(one).state == JobState.PENDING
+    assert world.outcomes() == ["fired"]
+    assert entry.next_slot is not None
+    assert entry.next_slot > world.now
+
+
+def test_a_declaration_of_a_slot_that_is_fired_meanwhile_is_computed_anew(world: CronWorld) -> None:
+    """A worker of a new release starts when its entry fires."""
+    world.dispatch.cron("* * * * *", name="e")(world.tick)
+    registrar = world.dispatch.crons._registrar
+    registrar.declare()
+    world.passes(MINUTE)
+    registrar._declarations._declared.clear()  # the next release, which says it otherwise
+    world.dispatch.cron("*/1 * * * *", name="e")(world.tick)
+    _before(registrar._store, "registered", world.fire)
+
+    assert registrar.declare() == 1
+    world.fire()
+
+    assert world.outcomes() == ["fired"]
+    assert world.entry().schedule == "*/1 * * * *"
+    assert (world.entry().next_slot or 0) > world.now
+
+
+@pytest.mark.parametrize(
+    "edit", [{"end": START + timedelta(days=1)}, {"schedule": "*/30 * * * *"}, {"jitter": 1}, {"jitter": 3_000}]
+)
+def test_an_edit_between_a_slot_and_its_jitter_leaves_the_slot(world: CronWorld, edit: dict[str, Any]) -> None:
+    """It has come, and the new schedule has it, too."""
+    entry = world.register(schedule="0 * * * *", jitter=1_800)
+    assert entry.next_slot is not None
+    assert entry.next_due is not None
+    slot = entry.next_slot
+    world.passes(entry.next_due - world.now - 1_000)
+    assert world.now > slot
+
+    world.register(**{"schedule": "0 * * * *", "jitter": 1_800, **edit})
+    assert world.entry().next_slot == slot
+    for _ in range(40):
+        world.after(MINUTE)
+
+    assert world.entry().fires[-1].slot == from_ms(slot)
+    assert world.outcomes()[0] == "fired"
+
+
+@pytest.mark.parametrize("schedule", ["30 * * * *", "5 * * * *"])
+def test_an_edit_between_a_slot_and_its_jitter_drops_a_slot_that_is_none_any_more(
+    world: CronWorld, schedule: str
+) -> None:
+    """The new schedule does not have it; it fires when that says."""
+    entry = world.register(schedule="0 * * * *", jitter=1_800)
+    world.passes((entry.next_due or 0) - world.now - 1_000)
+
+    world.register(schedule=schedule)
+
+    assert (world.entry().next_slot or 0) > world.now
+    world.fire()
+    assert world.work() == []
+
+
+def test_an_edit_brings_back_no_slot_that_was_missed_long_ago(world: CronWorld) -> None:
+    """Nobody fired for hours, and the entry is edited then: it goes on from now."""
+    world.register(schedule="0 * * * *")
+    world.passes(5 * 60 * MINUTE)
+
+    world.register(schedule="*/15 * * * *")
+
+    assert (world.entry().next_slot or 0) > world.now
+
+
+def test_a_slot_that_comes_again_is_told_once(world: CronWorld) -> None:
+    """The clock was set back behind a slot that was fired, and its entry is edited then."""
+    world.register()
+    world.after(MINUTE)
+    assert len(world.fired()) == 1
+    world.passes(-MINUTE)
+
+    world.register(schedule="*/1 * * * *")
+    world.after(MINUTE)
+
+    assert world.outcomes() == ["fired"]
+    assert len(world.fired()) == 1
+    assert len(world.work()) == 1
+    assert len(world.after(MINUTE)) == 2
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue_one", "cancel_previous"])
+@pytest.mark.parametrize("ends", ["slot", "triggered"])
+def test_what_is_run_by_hand_does_not_hide_what_a_slot_has_created(world: CronWorld, overlap: str, ends: str) -> None:
+    """A slot waits for both, or cancels both."""
+    world.register(overlap=overlap)
+    (slot_job,) = world.after(MINUTE)
+    by_hand = str(world.dispatch.crons.trigger("e"))
+    world.ends(slot_job if ends == "slot" else by_hand)
+    left = by_hand if ends == "slot" else slot_job
+
+    world.after(MINUTE)
+
+    expected = {"skip": "overlapped", "queue_one": "queued", "cancel_previous": "fired"}[overlap]
+    assert world.outcomes() == ["fired", "triggered", expected]
+    state = world.dispatch.jobs.get(left).state
+    assert state == (JobState.CANCELLED if overlap == "cancel_previous" else JobState.PENDING)
+    if overlap == "queue_one":
+        world.ends(left)
+        world.passes(20_000)
+        world.fire()
+        assert world.outcomes()[3:] == ["fired"]
+
+
+def test_what_is_run_by_hand_leaves_the_last_slot(world: CronWorld) -> None:
+    """An entry says what its schedule did last, and what somebody did."""
+    world.register()
+    (slot_job,) = world.after(MINUTE)
+    by_hand = world.dispatch.crons.trigger("e")
+
+    entry = world.entry()
+    assert (entry.last_id, entry.triggered_id) == (slot_job, by_hand)
+    assert entry.last_slot == world.now - world.now % MINUTE

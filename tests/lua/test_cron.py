@@ -103,7 +103,10 @@ def test_an_edit_of_the_timetable_moves_the_next_slot(world: World) -> None:
     store = crons(world)
     assert store.enable(entry.id, 1, enabled=False) == ("DONE", 2)
     later = replace(registration(), timetable=Timetable(schedule="0 * * * *"))
-    assert store.registered([store.registering(later, next_slot=NEXT, next_due=NEXT, expected=2)]) == [("EDITED", 3)]
+    unseen = store.registering(later, next_slot=NEXT, next_due=NEXT, expected=2)
+    assert store.registered([unseen]) == [("STALE", 2)]
+    edit = store.registering(later, next_slot=NEXT, next_due=NEXT, seen=SLOT, expected=2)
+    assert store.registered([edit]) == [("EDITED", 3)]
 
     assert (stored(world).next_slot, stored(world).is_enabled) == (NEXT, False)
     assert slots(world) == {}
@@ -263,8 +266,9 @@ def test_work_that_is_there_already_is_not_written_again(world: World) -> None:
     again = registered(world)
     job = world.records.raw(birth.ref.id)
 
-    assert fire(world, again)[0] == "FIRED"
+    assert fire(world, again)[0] == "REPEATED"
     assert world.records.raw(birth.ref.id) == job
+    assert (stored(world).next_slot, stored(world).fires) == (NEXT, ())
 
 
 @pytest.mark.parametrize(
@@ -314,6 +318,7 @@ def test_a_queued_slot_is_fired_after_the_end(world: World) -> None:
     assert words(ask(world.port, call))[0] == "GONE"
     assert world.dump().ordered.get("cron-chores", {}) == {}
     assert (stored(world).last_id, stored(world).queued_slot) == (birth.ref.id, None)
+    assert fire(world, queued, fired=NEXT + 120_000, next_slot=NEXT + 180_000)[0] == "STALE"
 
 
 def test_the_history_is_capped(world: World) -> None:

@@ -152,7 +152,8 @@ def test_an_orphan_that_is_edited_goes_on(world: World) -> None:
     assert store.orphan(entry.id, world.now)
     edited = replace(registration(), timetable=Timetable(schedule="0 * * * *"))
 
-    assert store.registered([store.registering(edited, next_slot=NEXT, next_due=NEXT, expected=2)]) == [("EDITED", 3)]
+    edit = store.registering(edited, next_slot=NEXT, next_due=NEXT, seen=SLOT, expected=2)
+    assert store.registered([edit]) == [("EDITED", 3)]
     assert (stored(world).state, slots(world)) == ("enabled", {entry.id: NEXT})
 
 

@@ -28,6 +28,7 @@ ENTRY = CronEntry(
     next_slot=DUE,
     next_due=DUE,
     last_id="job_1",
+    triggered_id="",
     last_slot=None,
     queued_slot=None,
     orphaned_at=None,

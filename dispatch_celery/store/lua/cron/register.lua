@@ -1,10 +1,12 @@
 -- PURPOSE  Registers an entry, or edits it. An edit by somebody who has not seen the one before is told so.
 -- KEYS     entry crons slots declared
--- ARGV     now id declaration expected fingerprint timetable next next_due *fields
+-- ARGV     now id declaration expected fingerprint timetable seen next next_due *fields
 --          declaration: a digest of what the code declares, or empty for the API; expected: the revision the API's
 --          caller has seen, 0 for a new entry. fingerprint: a digest of the fields; timetable: of those that say when.
---          next, next_due: its first slot from now on, and when it is to be fired; an entry whose timetable stays keeps its own.
+--          next, next_due: its first slot from now on, and when it is to be fired, by somebody who has seen that `seen` was
+--          the next; an entry whose timetable stays keeps its own.
 -- RETURNS  CREATED revision | EDITED revision | SAME revision | REVIVED revision | CONFLICT revision
+--          | STALE revision (another slot is the next by now)
 -- ERRORS   none
 -- TRANSITIONS none
 -- COST     O(log n)
@@ -28,6 +30,7 @@ if A.declaration == '' then
 end
 
 local kept = seen[4] == A.timetable
+if seen[1] and not kept and (seen[5] or '') ~= A.seen then return {'STALE', revision} end
 local next, next_due = kept and seen[5] or A.next, kept and seen[6] or A.next_due
 revision = string.format('%.0f', tonumber(revision) + 1)
 redis.call('HSET', K.entry, 'revision', revision, 'fingerprint', A.fingerprint, 'timetable', A.timetable,

@@ -1,8 +1,8 @@
 -- PURPOSE  Fires the slot an entry has queued, as soon as what it created last has ended.
--- KEYS     entry fires chores last leader record to_state to_name scope lane lanes marks journal due timers
--- ARGV     now journal cron term revision slot id last lane scoped timeout grace event *fields
+-- KEYS     entry fires chores leader record to_state to_name scope lane lanes marks journal due timers *before
+-- ARGV     now journal cron term revision slot id last run_now lane scoped timeout grace event *fields
 --          slot: the queued slot as the caller knows it; the others as for cron/fire.
--- RETURNS  FIRED now | WAITING now | STALE | GONE
+-- RETURNS  FIRED now | REPEATED now (the slot was fired before) | WAITING now | STALE | GONE
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS new>pending
 -- COST     O(log n)
@@ -10,19 +10,21 @@
 local refusal = reigns(A.term)
 if refusal then return refusal end
 local now = clock(A.now)
-local seen = redis.call('HMGET', K.entry, 'revision', 'queued_slot', 'last_id')
+local seen = redis.call('HMGET', K.entry, 'revision', 'queued_slot', 'last_id', 'triggered_id')
 if not seen[2] then
   redis.call('ZREM', K.chores, 'queued ' .. A.cron)
   return {'GONE'}
 end
-if seen[1] ~= A.revision or seen[2] ~= A.slot or (seen[3] or '') ~= A.last then return {'STALE'} end
-if active(K.last) then
+if seen[1] ~= A.revision or seen[2] ~= A.slot or (seen[3] or '') ~= A.last or (seen[4] or '') ~= A.run_now then
+  return {'STALE'}
+end
+if active(KEYS[MORE]) or active(KEYS[MORE + 1]) then
   redis.call('ZADD', K.chores, now + tonumber(A.grace), 'queued ' .. A.cron)
   return {'WAITING', string.format('%.0f', now)}
 end
 redis.call('ZREM', K.chores, 'queued ' .. A.cron)
 redis.call('HDEL', K.entry, 'queued_slot')
-born(A.id, now)
+if not born(A.id, now) then return {'REPEATED', string.format('%.0f', now)} end
 redis.call('HSET', K.entry, 'last_id', A.id, 'last_slot', A.slot, 'last_at', now)
 noted('fired', A.slot, now, A.id)
 return {'FIRED', string.format('%.0f', now)}

@@ -13,6 +13,6 @@ if not revision then return {'GONE'} end
 if redis.call('EXISTS', K.record) == 1 then return {'REPEATED', string.format('%.0f', now)} end
 if revision ~= A.revision then return {'STALE'} end
 born(A.id, now)
-redis.call('HSET', K.entry, 'last_id', A.id, 'last_slot', '', 'last_at', now)
+redis.call('HSET', K.entry, 'triggered_id', A.id, 'last_at', now)
 noted('triggered', '', now, A.id)
 return {'FIRED', string.format('%.0f', now)}

@@ -4,8 +4,7 @@ local function rekey(id, ask, key)
   if mine ~= ask then return end
   local before, place = string.match(member, '^([^\t]*)(\t.*)$')
   if before == key then return end
-  local line = standing == 'waits' and K.waiting or K.holders
-  redis.call('ZREM', line, member)
-  redis.call('ZADD', line, 0, key .. place)
+  redis.call('ZREM', standing == 'waits' and K.waiting or K.holders, member)
+  redis.call('ZADD', standing == 'waits' and K.waiting or K.holders, 0, key .. place)
   redis.call('HSET', K.known, id, standing .. ' ' .. mine .. ' ' .. key .. place)
 end

@@ -1,15 +1,15 @@
 -- PURPOSE  Sets, changes or pauses a limit, live; its permits and what waits for them stay. What neither limits nor pauses
 --          any more is lifted: whoever waits goes.
 -- KEYS     limit names weights known buckets declared
--- ARGV     now limit ends declaration weights *fields
+-- ARGV     now limit ends declaration weights *words
 --          ends: when a pause is to end, which leaves one that lasts longer as it is; empty: no such pause.
 --          declaration: what an app has declared, which is set only where it was not the last; empty: not by an app.
---          weights: of keys, as a JSON object, instead of those there are; empty: leave them.
---          fields: name and value in turn; an empty value takes the field away.
+--          weights: how many keys are given a weight, instead of those that had one; empty: those keep theirs.
+--          words: these keys and their weights in turn, then fields and their values; an empty value takes a field away.
 -- RETURNS  DONE revision | SAME revision
 -- ERRORS   none
 -- TRANSITIONS none
--- COST     O(fields + weights + log n)
+-- COST     O(words + log n)
 -- INCLUDE  clock
 local now = clock(A.now)
 local there = redis.call('HMGET', K.limit, 'paused', 'paused_until', 'revision', 'by')
@@ -21,12 +21,11 @@ end
 redis.call('HSETNX', K.limit, 'created_at', now)
 -- From the time on: one that is made anew must not have a revision that an older one had, which somebody may still report.
 redis.call('HSETNX', K.limit, 'revision', string.format('%.0f', now * 1000))
-for at = REST, #ARGV, 2 do
+local fields = REST + 2 * (tonumber(A.weights) or 0)
+if A.weights ~= '' then redis.call('DEL', K.weights) end
+for at = REST, fields - 1, 2 do redis.call('HSET', K.weights, ARGV[at], ARGV[at + 1]) end
+for at = fields, #ARGV, 2 do
   if ARGV[at + 1] == '' then redis.call('HDEL', K.limit, ARGV[at]) else redis.call('HSET', K.limit, ARGV[at], ARGV[at + 1]) end
-end
-if A.weights ~= '' then
-  redis.call('DEL', K.weights)
-  for key, weight in pairs(cjson.decode(A.weights)) do redis.call('HSET', K.weights, key, weight) end
 end
 local seen = redis.call('HMGET', K.limit, 'spoken', 'paused', 'by')
 if seen[1] or seen[2] then
