@@ -9,6 +9,8 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
+from datetime import datetime
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final
 
@@ -70,9 +72,14 @@ class ExtensionRegistry:
         self._aside = Lane("housekeeping")
 
     def add(self, extension: Extension) -> None:
-        """Add one; only the hooks that it overrides are ever called."""
+        """Add one; only the hooks that it overrides are ever called.
+
+        Raises:
+            ConfigurationError: it is no extension, or has a method ``on_...`` that is no hook: nobody would call it.
+        """
         if not isinstance(extension, Extension):
             raise ConfigurationError(f"an extension is an instance of a subclass of Extension, not {extension!r}")
+        _refuse_unknown_hooks(extension)
         lane = Lane(type(extension).__name__)
         self._lanes.append(lane)
         for name in HOOKS:
@@ -168,11 +175,23 @@ class ExtensionRegistry:
             fields |= {f"{kind}_id": ref.id, f"{kind}_name": ref.name, "queue": ref.queue, "scope": ref.scope}
         fields |= {
             name: facts[name]
-            for name in ("attempt", "elapsed", "holder", "worker", "leader", "cron", "limit")
-            if name in facts
+            for name in ("attempt", "elapsed", "holder", "worker", "leader", "cron", "name", "slot", "limit")
+            if facts.get(name) is not None
         }
+        if isinstance(fields.get("slot"), datetime):
+            fields["slot"] = fields["slot"].isoformat()
         shown = " ".join(f"{name}={value}" for name, value in fields.items() if value != "")
         logger.log(level, "%s", shown, extra={"dispatch": fields})
+
+
+def _refuse_unknown_hooks(extension: Extension) -> None:
+    kind = type(extension)
+    for name in dir(kind):
+        if not name.startswith("on_") or name in HOOKS or not callable(inspect.getattr_static(kind, name)):
+            continue
+        near = get_close_matches(name, HOOKS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "call it something that does not begin with on_"
+        raise ConfigurationError(f"{kind.__name__}.{name} is no hook, so nothing would ever call it: {hint}")
 
 
 def _on_a_loop() -> bool:

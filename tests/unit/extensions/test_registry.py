@@ -119,3 +119,62 @@ def test_only_an_instance_is_an_extension(bad: Any) -> None:
     """The class itself is refused, too."""
     with pytest.raises(ConfigurationError, match="instance of a subclass of Extension"):
         ExtensionRegistry().add(bad)
+
+
+class Misspelt(Extension):
+    """Has a hook's name almost right."""
+
+    def on_job_complete(self, job: JobRef, elapsed: float) -> None:
+        """Would never be called."""
+
+
+class Invented(Extension):
+    """Has a name that is like no hook's."""
+
+    async def on_zzz(self) -> None:
+        """Would never be called."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Misspelt, r"Misspelt\.on_job_complete is no hook.*did you mean on_job_completed\?"),
+        (type("Heir", (Misspelt,), {}), r"Heir\.on_job_complete is no hook"),
+        (Invented, r"Invented\.on_zzz is no hook.*does not begin with on_"),
+    ],
+)
+def test_what_looks_like_a_hook_and_is_none_is_refused(kind: type[Extension], words: str) -> None:
+    """Nobody would ever call it; the error names the hook that is meant, where one is near."""
+    with pytest.raises(ConfigurationError, match=words):
+        ExtensionRegistry().add(kind())
+
+
+def test_other_methods_are_the_extensions_own() -> None:
+    """Public ones, private ones, and what is no method although its name begins like one."""
+
+    class Own(Extension):
+        """Keeps a book."""
+
+        on_call = "ann"
+
+        def count(self) -> int:
+            """Return how many."""
+            return 0
+
+        def _on_anything(self) -> None:
+            """Do something."""
+
+    ExtensionRegistry().add(Own())
+
+
+def test_the_line_of_a_fire_names_the_entry_and_its_slot(caplog: pytest.LogCaptureFixture) -> None:
+    """Beside its id; one that was run by hand has no slot."""
+    registry = ExtensionRegistry()
+    facts = {"cron": "cron_1", "name": "nightly", "id": REF.id, "late": 0.0}
+    with caplog.at_level(logging.INFO, "dispatch_celery.lifecycle"):
+        registry("cron_fired", None, slot=NOW, **facts)
+        registry("cron_fired", None, slot=None, **facts)
+
+    line = "event=dispatch.cron_fired cron=cron_1 name=nightly"
+    assert [record.getMessage() for record in caplog.records] == [f"{line} slot=2027-01-15T00:00:00+00:00", line]
+    assert [record.__dict__["dispatch"].get("slot") for record in caplog.records] == [NOW.isoformat(), None]
