@@ -20,12 +20,13 @@ import json
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Final, Protocol
 
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.errors import PayloadError
 from dispatch_celery.retry import MAX_DELAY
+from dispatch_celery.work.layers import layer_of
 from dispatch_celery.work.model import Failure
 
 __all__ = [
@@ -173,11 +174,15 @@ def classify_error(error: BaseException, failure: Failure, attempt: int, policy:
 
 
 def _outside(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from the first frame that is not this package's: the user's own code."""
+    """Return a traceback from where it leaves this package for the user's own code, or a middleware is called."""
     frame = trace
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
+    while frame is not None and _is_inside(frame.tb_frame.f_code):
         frame = frame.tb_next
     return frame or trace
+
+
+def _is_inside(code: CodeType) -> bool:
+    return code.co_filename.startswith(_HERE) and not layer_of(code.co_filename, code.co_name)
 
 
 def _clean(words: str, longest: int) -> str:

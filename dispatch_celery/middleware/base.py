@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.middleware.store import MiddlewareStore
+from dispatch_celery.work.layers import acall_handler, acall_middleware, call_handler, call_middleware
 from dispatch_celery.workflows.steps import StepContext
 
 __all__ = ["ExecutionContext", "Joined", "Middleware", "MiddlewareStack"]
@@ -60,14 +61,18 @@ class MiddlewareStack:
 
     def around(self, context: ExecutionContext, inner: Callable[[], Any]) -> Callable[[], Any]:
         """Return ``inner`` wrapped in every sync middleware."""
+        if self._sync:
+            inner = partial(call_handler, inner)
         for middleware in reversed(self._sync):
-            inner = partial(middleware, context, inner)
+            inner = partial(call_middleware, middleware, context, inner)
         return inner
 
     def around_async(
         self, context: ExecutionContext, inner: Callable[[], Awaitable[Any]]
     ) -> Callable[[], Awaitable[Any]]:
         """Return ``inner`` wrapped in every async middleware."""
+        if self._async:
+            inner = partial(acall_handler, inner)
         for middleware in reversed(self._async):
-            inner = partial(middleware, context, inner)
+            inner = partial(acall_middleware, middleware, context, inner)
         return inner

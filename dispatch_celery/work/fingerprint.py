@@ -8,7 +8,8 @@ The rule, which is documented for users and changes only with a new first word i
 2. *Without one* (a crash, an unknown name, a payload that does not fit, a message nobody could read): the reason, the
    error's class, the name, and the message as ``settled`` leaves it.
 
-A frame is the user's own unless it lies in this package, in the standard library or among installed packages.
+A frame is the user's own unless it lies in this package, in the standard library or among installed packages, or is of
+a middleware that only passed the call on: adding one starts no new group.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import re
 import sysconfig
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 from typing import Final
 
+from dispatch_celery.work.layers import layer_of
 from dispatch_celery.work.model import Failure
 
 __all__ = ["fingerprint_of", "settled"]
@@ -27,6 +30,7 @@ _RULE: Final = "1"
 _LENGTH: Final = 16
 _FRAMES: Final = 25
 _LONGEST: Final = 300
+_BEGIN: Final = "Traceback (most recent call last):"
 _FRAME: Final = re.compile(r'^ {2}File "([^"]+)", line \d+, in (.+)$')
 _FOREIGN: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]|^<frozen |^<__array_function__")
 _OURS: Final = tuple(f"{folder}/" for folder in (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib")))
@@ -61,17 +65,24 @@ def settled(message: str) -> str:
 
 def _own_frames(traceback: str) -> tuple[tuple[str, ...], str]:
     """Return the user's frames, each once, and the source line of the innermost."""
-    lines = traceback.splitlines()
-    frames: dict[str, None] = {}
-    innermost = ""
-    for position, line in enumerate(lines):
-        found = _FRAME.match(line)
-        if found is None or _is_foreign(found[1]):
+    found: list[tuple[str, str]] = []
+    passing: int | None = None
+    for line, below in pairwise([*traceback.splitlines(), ""]):
+        if line == _BEGIN:
+            passing = None
+        frame = _FRAME.match(line)
+        if frame is None:
             continue
-        frames[f"{PureWindowsPath(found[1]).name}:{found[2]}"] = None
-        below = lines[position + 1] if position + 1 < len(lines) else ""
-        innermost = below.strip() if below.startswith("    ") else ""
-    return tuple(list(frames)[-_FRAMES:]), innermost
+        layer = layer_of(frame[1], frame[2])
+        if layer:
+            if passing is not None:
+                del found[passing:]
+            passing = len(found) if layer == "middleware" else None
+        elif not _is_foreign(frame[1]):
+            source = below.strip() if below.startswith("    ") else ""
+            found.append((f"{PureWindowsPath(frame[1]).name}:{frame[2]}", source))
+    names = list(dict.fromkeys(name for name, _ in found))
+    return tuple(names[-_FRAMES:]), found[-1][1] if found else ""
 
 
 def _is_foreign(path: str) -> bool:
