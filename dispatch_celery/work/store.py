@@ -80,6 +80,11 @@ class WorkStore(WorkScripts):
 
     # -- what is kept
 
+    def unexpire(self, work_id: str) -> str:
+        """Take what has not ended, or is gone, out of what is to be deleted; return the verdict."""
+        keys = {"record": self._keys.record(work_id), "expiry": self._keys.expiry}
+        return words(ask(self.port, Call.of("jobs/unexpire", keys, {"id": work_id})))[0]
+
     def unbury(self, dead_letter_id: str) -> bool:
         """Delete a raw dead letter; return whether there was one."""
         (was,) = self.unbury_many([dead_letter_id])

@@ -214,7 +214,7 @@ class Retention(Duty):
         records = [name for name in ids if not name.startswith("dlq_")]
         for work_id, stored in zip(records, self._records.stored(records), strict=True):
             if stored is None or not self._kinds[stored.ref.kind].expired(stored, term=self._term()):
-                ask(self._store.port, Call.command("ZREM", self._keys.expiry, work_id))
+                self._store.unexpire(work_id)
         if len(ids) == BATCH:
             return 0
         return IDLE if after is None else after

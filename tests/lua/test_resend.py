@@ -112,6 +112,12 @@ def _tidy(world: World) -> Act:
     return lambda: world.jobs.tidy(ref.lane)
 
 
+def _unexpire(world: World) -> Act:
+    ref = world.enqueue()
+    world.ask("ZADD", world.keys.expiry, world.now, ref.id)
+    return lambda: world.jobs.unexpire(ref.id)
+
+
 def _bury(world: World) -> Act:
     letter = DeadLetterId.mint()
     return lambda: world.letters.bury(b"raw", queue="q", reason="r", dead_letter_id=letter) == letter
@@ -330,6 +336,7 @@ CASES: list[Case[World]] = [
     Case("jobs/giveback", _give_back, "WAITING", "WAITING"),
     Case("jobs/abandon", _abandon, "DONE", "STATE"),
     Case("jobs/tidy", _tidy, None, None),
+    Case("jobs/unexpire", _unexpire, "DONE", "DONE"),
     Case("dlq/bury", _bury, True, True),
     Case("dlq/unbury", _unbury, True, False),
     Case("dlq/replay", _replay, "CREATED", "EXISTING"),
