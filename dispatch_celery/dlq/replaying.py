@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from dispatch_celery.dlq.model import DeadLetter
+from dispatch_celery.dlq.pacing import Pace
 from dispatch_celery.dlq.store import DeadLetterStore, Replayed
 from dispatch_celery.errors import AlreadyReplayed, DeadLetterNotFound, UnknownJob
 from dispatch_celery.ids import JobId
@@ -82,14 +83,14 @@ class Replays:
             self._refuse_unknown([stored])
         answer = self._store.replay(job_id, new, edits=edits)
         if answer.verdict == "CREATED":
-            self._announce([new])
+            self._announce([(new, answer)])
             return JobId(new.ref.id)
-        if edits and answer.verdict == "EXISTING" and answer.edits == edits:
+        if edits and answer.verdict == "EXISTING" and answer.further == edits:
             return JobId(answer.detail)
         return self._instead(job_id, request, answer)
 
-    def batch(self, letters: Sequence[DeadLetter], delays: Iterator[int | None], request: Request) -> Batch:
-        """Replay some dead letters as they died, each due after its delay in ms (None: at once), in few trips."""
+    def batch(self, letters: Sequence[DeadLetter], pace: Pace | None, request: Request) -> Batch:
+        """Replay some dead letters as they died, due at a pace (None: at once), in few trips."""
         ids = [letter.job_id for letter in letters if letter.job_id is not None]
         found = [one for one in self._records.stored(ids) if one is not None]
         refused = {} if request.force else self._unknown(found)
@@ -100,10 +101,11 @@ class Replays:
         jobs: list[JobId] = []
         made = 0
         for trip in _trips(list(zip(chosen, payloads, strict=True))):
-            new = [self._new(stored, payload, request, next(delays)) for stored, payload in trip]
+            new = [self._new(stored, payload, request) for stored, payload in trip]
             asked = [(JobId(old.ref.id), job, edits) for (old, _), (job, edits) in zip(trip, new, strict=True)]
-            answers = self._store.replay_many(asked)
-            created = [job for (job, _), answer in zip(new, answers, strict=True) if answer.verdict == "CREATED"]
+            answers = self._store.replay_many(asked, pace)
+            made_now = zip((job for job, _ in new), answers, strict=True)
+            created = [(job, answer) for job, answer in made_now if answer.verdict == "CREATED"]
             self._announce(created)
             made += len(created)
             for (_, job, _), answer in zip(asked, answers, strict=True):
@@ -167,11 +169,11 @@ class Replays:
                 f"{job_id} is not replayed: {why}. Deploy a worker that does, or pass force=True to let it wait for one"
             )
 
-    def _announce(self, created: Sequence[NewJob]) -> None:
+    def _announce(self, created: Sequence[tuple[NewJob, Replayed]]) -> None:
         """Publish what is ready at once, and tell of every new job."""
-        at_once = [job for job in created if job.delay is None]
+        at_once = [job for job, answer in created if answer.is_ready]
         self._writer.publish([WakeUp(ref=job.ref, wake="1", spec=job.spec) for job in at_once])
-        for job in created:
+        for job, _ in created:
             self._observer("enqueued", job.ref)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 from dispatch_celery.dlq.filters import DeadLetterFilter
 from dispatch_celery.dlq.listing import DeadLetterListing
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.pacing import Pace
 from dispatch_celery.dlq.purging import Purges
 from dispatch_celery.dlq.replaying import Replays, Request
 from dispatch_celery.dlq.returning import Returns
@@ -25,12 +25,10 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.options import check_queue
 from dispatch_celery.work.body import refuse_in_body
 
-__all__ = ["BulkPreview", "BulkProgress", "DeadLetterSelection", "due_times"]
+__all__ = ["BulkPreview", "BulkProgress", "DeadLetterSelection"]
 
 _BATCH: Final = 100
 _TOLD: Final = 20
-_RATE: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*/\s*(?:(\d+)\s*)?([smh])\s*$")
-_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +99,8 @@ class DeadLetterSelection:
     ) -> BulkProgress:
         """Replay the jobs among them that were not replayed yet; return what was done.
 
-        ``rate`` (``"10/s"``, ``"300/m"``) spreads the due times of the new jobs, and holds nobody up.
+        ``rate`` (``"10/s"``, ``"300/m"``) spreads the due times of the new jobs, and holds nobody up. It is that of all
+        who replay this choice at it: a call that follows goes on behind the last due time.
         ``queue``: another than they had. A job whose name nobody knows is refused and stays, unless ``force``.
         """
         if queue is not None:
@@ -125,10 +124,10 @@ class DeadLetterSelection:
             kind=self._chosen.kind or DeadLetterKind.JOB,
             replayed=False if self._chosen.replayed is None else self._chosen.replayed,
         )
-        delays = due_times(rate)
+        pace = None if rate is None else Pace.of(rate, chosen, request.queue)
 
         def act(letters: Sequence[DeadLetter]) -> tuple[int, Mapping[str, str]]:
-            batch = self._replays.batch(letters, delays, request)
+            batch = self._replays.batch(letters, pace, request)
             jobs.extend(batch.jobs)
             return batch.made, batch.refused
 
@@ -230,24 +229,3 @@ class DeadLetterSelection:
     async def apurge(self, *, limit: int | None = None, on_progress: Follower | None = None) -> BulkProgress:
         """Do as ``purge``, without holding the event loop."""
         return await asyncio.to_thread(self.purge, limit=limit, on_progress=on_progress)
-
-
-def due_times(rate: str | None, *, done: int = 0) -> Iterator[int | None]:
-    """Yield the delays of one replay after another, in ms, behind those that were ``done``: none without a rate.
-
-    Raises:
-        ConfigurationError: it is no rate.
-    """
-    if rate is None:
-        return iter(lambda: None, 0)
-    found = _RATE.match(rate) if isinstance(rate, str) else None
-    if found is None or float(found[1]) == 0:
-        raise ConfigurationError(f"a rate is a number of jobs per second, minute or hour, such as '10/s', not {rate!r}")
-    interval = _UNITS[found[3]] * int(found[2] or 1) / float(found[1])
-    return _spread(interval, done)
-
-
-def _spread(interval: float, place: int) -> Iterator[int | None]:
-    while True:
-        yield math.floor(place * interval) or None
-        place += 1

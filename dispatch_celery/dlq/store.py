@@ -9,6 +9,7 @@ from typing import Final
 
 from dispatch_celery.config import Settings
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterOrigin
+from dispatch_celery.dlq.pacing import Pace
 from dispatch_celery.dlq.records import DeadLetterRecords, shown
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.definition import is_name
@@ -51,11 +52,16 @@ class Unfiled:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of a replay: ``CREATED``, ``EXISTING`` (with the first one's id and edits), or ``STATE``."""
+    """What came of a replay: ``CREATED`` (when, in which state), ``EXISTING`` (the first's id, edits), or ``STATE``."""
 
     verdict: str
     detail: str = ""
-    edits: str = ""
+    further: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a new job, and it is due at once."""
+        return self.verdict == "CREATED" and self.further == JobState.PENDING
 
 
 class DeadLetterStore:
@@ -78,27 +84,29 @@ class DeadLetterStore:
         (answer,) = self.replay_many([(dead, job, edits)])
         return answer
 
-    def replay_many(self, jobs: Sequence[tuple[JobId, NewJob, str]]) -> list[Replayed]:
-        """Make new jobs out of dead letters in one trip, each once."""
-        replies = ask_all(self.port, [self._replaying(dead, job, edits) for dead, job, edits in jobs])
+    def replay_many(self, jobs: Sequence[tuple[JobId, NewJob, str]], pace: Pace | None = None) -> list[Replayed]:
+        """Make new jobs out of dead letters in one trip, each once; with a pace, due one after the other."""
+        replies = ask_all(self.port, [self._replaying(dead, job, edits, pace) for dead, job, edits in jobs])
         return [Replayed(*words(reply)) for reply in replies]
 
-    def _replaying(self, dead: JobId, job: NewJob, edits: str) -> Call:
+    def _replaying(self, dead: JobId, job: NewJob, edits: str, pace: Pace | None) -> Call:
         keys, ref = self._keys, job.ref
-        state = JobState.PENDING if job.delay is None else JobState.SCHEDULED
         rest: list[Word] = ["name", ref.name, "spec", encode_spec(job.spec), "payload", job.payload]
         return Call.of(
             "dlq/replay",
             {
                 "dead_record": keys.record(dead),
                 "record": keys.record(ref.id),
-                "to_state": keys.state(state),
-                "to_name": keys.name(state, ref.name),
+                "ready_state": keys.state(JobState.PENDING),
+                "ready_name": keys.name(JobState.PENDING, ref.name),
+                "later_state": keys.state(JobState.SCHEDULED),
+                "later_name": keys.name(JobState.SCHEDULED, ref.name),
                 "scope": keys.scope(ref.scope),
                 "lane": keys.lane(ref.lane),
                 "lanes": keys.lanes,
                 "marks": keys.marks,
                 "timers": keys.timers,
+                "pace": keys.pace(pace.line if pace else ""),
                 "journal": keys.journal,
             },
             {
@@ -109,6 +117,7 @@ class DeadLetterStore:
                 "scoped": "1" if ref.scope else "",
                 "grace": MARK_GRACE,
                 "delay": "" if job.delay is None else job.delay,
+                "interval": "" if pace is None else repr(pace.interval),
                 "edits": edits,
             },
             rest=rest,

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
-from dispatch_celery.dlq.selection import due_times
+from dispatch_celery.dlq.pacing import due_times
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict, UnknownJob
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.masking import line

@@ -25,6 +25,7 @@ key, after ``{<namespace>:0}:``         type       holds
 ``letters``                             zset       dead letters by fingerprint and by name, without scores
 ``groups``                              zset       fingerprints, by the latest death of each
 ``alarm``                               string     there is one while the dead letters are known to be too many
+``pace:<digest>``                       string     a choice that is replayed at a rate: when the next of it is due
 ``raw:<id>``                            hash       a message that never became a job
 ``key:<digest>``                        string     an idempotency key: job id and payload digest
 ``unknown``                             zset       dead letters that only lack a worker, by time of death
@@ -142,6 +143,10 @@ class Keys:
     def raw(self, dead_letter_id: str) -> str:
         """Return the key of a raw dead letter."""
         return f"{self.tag}raw:{dead_letter_id}"
+
+    def pace(self, digest: str) -> str:
+        """Return the line of the replays of one choice at one rate."""
+        return f"{self.tag}pace:{digest}"
 
     def idempotency(self, scope: str, name: str, key: str) -> str:
         """Return the key of an idempotency key; a digest, because its text is the user's."""

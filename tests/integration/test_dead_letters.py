@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -165,9 +165,45 @@ def test_a_rate_spreads_the_due_times(yard: Graveyard) -> None:
     jobs = [handle.info() for handle in handles]
 
     assert [job.state for job in jobs] == [JobState.PENDING, *[JobState.SCHEDULED] * 3]
-    due = [job.due_at - job.created_at for job in jobs[1:] if job.due_at]
+    due = [job.due_at - jobs[0].created_at for job in jobs if job.due_at]
     assert due == [timedelta(seconds=6), timedelta(seconds=12), timedelta(seconds=18)]
     assert yard.world.problems() == []
+
+
+def _dues(yard: Graveyard) -> list[float]:
+    """Return when each replay is due, in seconds after the first one was."""
+    found = yard.world.dump()
+    replays = {job_id: job for job_id, job in found.jobs.items() if job["state"] != "failed"}
+    timers = found.ordered.get("timers", {})
+    dues = sorted(timers.get(job_id, int(job["created_at"])) for job_id, job in replays.items())
+    return [(due - dues[0]) / 1000 for due in dues]
+
+
+def test_a_replay_that_was_interrupted_goes_on_at_its_rate(yard: Graveyard) -> None:
+    """Behind the last due time it gave, and not at once again; two that share the work share the rate."""
+    yard.many_dead(250)
+
+    def stop(_: BulkProgress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        yard.dlq.select(name="yard.pay").replay(rate="10/m", on_progress=stop)
+    yard.dlq.replay_all(name="yard.pay", rate="10/m", limit=50, died_after=datetime(2001, 1, 1, tzinfo=UTC))
+    yard.dlq.select(name="yard.pay").replay(rate=" 10 / m")
+
+    assert _dues(yard) == [6.0 * place for place in range(250)]
+    assert yard.world.problems() == []
+
+
+@pytest.mark.parametrize("other", [{"rate": "20/m"}, {"queue": "slow"}])
+def test_another_choice_has_a_rate_of_its_own(yard: Graveyard, other: dict[str, str]) -> None:
+    """Another rate, or another queue to go into."""
+    yard.many_dead(4)
+    chosen = yard.dlq.select(name="yard.pay")
+    chosen.replay(rate="10/m", limit=2)
+    chosen.replay(**{"rate": "10/m", **other}, limit=2)  # type: ignore[arg-type]  # all of them are words
+
+    assert [round(due) for due in _dues(yard)] == [0, 0, 3 if "rate" in other else 6, 6]
 
 
 def test_one_replay_may_be_due_later(yard: Graveyard) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatch_celery.dlq.model import DeadLetterKind
+from dispatch_celery.dlq.pacing import Pace
 from dispatch_celery.ids import DeadLetterId, JobId
 from tests.lua.world import START, World
 
@@ -132,4 +133,49 @@ def test_the_edits_of_the_first_replay_are_told_to_the_second(world: World) -> N
 
     answer = world.letters.replay(dead.id, world.job(), edits="other")
 
-    assert (answer.verdict, answer.detail, answer.edits) == ("EXISTING", first.ref.id, "digest")
+    assert (answer.verdict, answer.detail, answer.further) == ("EXISTING", first.ref.id, "digest")
+
+
+def _at_a_pace(world: World, line: str, interval: float = 1_000.4) -> int | None:
+    """Replay a new dead letter in a line; return in how many ms it is due, None where it is ready."""
+    dead, new = world.at("failed"), world.job()
+    (answer,) = world.letters.replay_many([(dead.id, new, "")], Pace(line=line, interval=interval))
+    due = world.dump().ordered.get("timers", {}).get(new.ref.id)
+    assert answer.verdict == "CREATED"
+    assert (answer.is_ready, world.dump().jobs[new.ref.id]["state"]) == (
+        (True, "pending") if due is None else (False, "scheduled")
+    )
+    return None if due is None else int(due) - world.now
+
+
+def test_replays_at_a_pace_stand_in_one_line(world: World) -> None:
+    """Whoever comes later comes behind it, however soon; a line that has passed begins now, and others are others."""
+    assert [_at_a_pace(world, "a") for _ in range(3)] == [None, 1_000, 2_000]
+    world.passes(1_500)
+    assert [_at_a_pace(world, "a"), _at_a_pace(world, "b")] == [1_501, None]
+    world.passes(60_000)
+    assert [_at_a_pace(world, "a"), _at_a_pace(world, "a")] == [None, 1_000]
+
+
+def test_what_is_not_replayed_leaves_no_gap(world: World) -> None:
+    """One that was replayed before, or is no dead letter, takes no place in the line."""
+    dead = world.at("failed")
+    world.letters.replay(dead.id, world.job())
+    pace = Pace(line="a", interval=1_000)
+
+    for _ in range(2):
+        (answer,) = world.letters.replay_many([(dead.id, world.job(), "")], pace)
+        assert (answer.verdict, answer.is_ready) == ("EXISTING", False)
+        (answer,) = world.letters.replay_many([(world.at("completed").id, world.job(), "")], pace)
+        assert (answer.verdict, answer.is_ready) == ("STATE", False)
+
+    assert _at_a_pace(world, "a") is None
+    assert _at_a_pace(world, "a", 1_000) == 1_000
+
+
+def test_a_line_is_forgotten_when_it_has_passed(world: World) -> None:
+    """It reaches as far as its last job, and so does its key."""
+    for _ in range(2):
+        _at_a_pace(world, "a", 20_000)
+
+    assert 30_000 < world.ask("PTTL", world.keys.pace("a")) <= 40_000

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dispatch_celery.dlq.pacing import Pace
 from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.events.model import Place
 from dispatch_celery.events.store import EventStore
@@ -131,6 +132,12 @@ def _unbury(world: World) -> Act:
 def _replay(world: World) -> Act:
     dead, new = world.at("failed"), world.job(scope="a/b")
     return lambda: world.letters.replay(dead.id, new).verdict
+
+
+def _replay_at_a_pace(world: World) -> Act:
+    dead, new = world.at("failed"), world.job()
+    pace = Pace(line="a", interval=1_000)
+    return lambda: world.letters.replay_many([(dead.id, new, "")], pace)[0].verdict
 
 
 def _groups(world: World) -> Act:
@@ -340,6 +347,7 @@ CASES: list[Case[World]] = [
     Case("dlq/bury", _bury, True, True),
     Case("dlq/unbury", _unbury, True, False),
     Case("dlq/replay", _replay, "CREATED", "EXISTING"),
+    Case("dlq/replay", _replay_at_a_pace, "CREATED", "EXISTING", "at a pace"),
     Case("dlq/groups", _groups, 1, 1),
     Case("dlq/refile", _refile, True, True),
     Case("dlq/note", _note, "DONE", "REPEATED"),

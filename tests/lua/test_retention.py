@@ -1,4 +1,4 @@
-"""``jobs/unexpire`` and the duty that deletes: what is reopened while the leader looks is deleted after its next end."""
+"""``jobs/unexpire`` and the duty that deletes: what is reopened meanwhile is kept for its next end."""
 
 from __future__ import annotations
 
