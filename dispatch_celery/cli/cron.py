@@ -14,9 +14,11 @@ from dispatch_celery.cli.jobs import print_values
 from dispatch_celery.cli.moments import moment, stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
 from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.cli.unfamiliar import doubt_of_target, quiet, tell
 from dispatch_celery.cli.values import json_object
 from dispatch_celery.clock import from_ms
 from dispatch_celery.cron.model import CronEntry, CronState, Overlap
+from dispatch_celery.cron.service import CronService
 
 __all__ = ["cron", "cron_record"]
 
@@ -152,8 +154,10 @@ def register_entry(
     SCHEDULE: five cron fields, or six with the seconds first, in quotes; @hourly and kin; '@every 30s'.
     """
     chosen = given(scope=scope_of(scope_app, scope_org), **options)
-    entry = session.dispatch.crons.register(name, schedule, target, jitter=timedelta(seconds=jitter), **chosen)
+    with quiet(CronService.__module__):
+        entry = session.dispatch.crons.register(name, schedule, target, jitter=timedelta(seconds=jitter), **chosen)
     _told(session, entry, f"is registered, at revision {entry.revision}")
+    tell(session, doubt_of_target(session, target))
 
 
 @cron.command("enable")

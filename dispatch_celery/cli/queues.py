@@ -11,6 +11,7 @@ from dispatch_celery.cli.jobs import print_page
 from dispatch_celery.cli.moments import duration
 from dispatch_celery.cli.output import Columns, text_column
 from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.cli.unfamiliar import doubt_of_limit, tell
 from dispatch_celery.queues.model import PerKey, Queue
 
 __all__ = ["queues"]
@@ -72,8 +73,9 @@ def limit_queue(
     if by is None and (key_concurrency or key_rate or key_burst):
         raise click.UsageError("--key-concurrency, --key-rate and --key-burst need --per-key")
     per_key = None if by is None else PerKey(by=by, concurrency=key_concurrency, rate=key_rate, burst=key_burst)
-    limit = session.dispatch.queues.limit
+    limit, doubt = session.dispatch.queues.limit, doubt_of_limit(session, queue, job)
     _print(session, limit(queue, job=job, concurrency=concurrency, rate=rate, burst=burst, per_key=per_key))
+    tell(session, doubt)
 
 
 @queues.command("unlimit")
@@ -82,8 +84,10 @@ def limit_queue(
 @with_session
 def unlimit_queue(session: Session, queue: str | None, job: str | None) -> None:
     """Lift a limit, and a pause with it: what waits for it may go."""
+    doubt = doubt_of_limit(session, queue, job)
     session.dispatch.queues.unlimit(queue, job=job)
     _say(session, "lifted", queue, job)
+    tell(session, doubt)
 
 
 @queues.command("pause")
@@ -93,8 +97,10 @@ def unlimit_queue(session: Session, queue: str | None, job: str | None) -> None:
 @with_session
 def pause_queue(session: Session, queue: str | None, job: str | None, length: timedelta | None) -> None:
     """Start nothing more of a queue, or of the jobs of one name; what runs runs on."""
+    doubt = doubt_of_limit(session, queue, job)
     paused = session.dispatch.queues.pause(queue, job=job, until=length)
     _say(session, standing(paused), queue, job)
+    tell(session, doubt)
 
 
 @queues.command("resume")
@@ -103,8 +109,10 @@ def pause_queue(session: Session, queue: str | None, job: str | None, length: ti
 @with_session
 def resume_queue(session: Session, queue: str | None, job: str | None) -> None:
     """Let a paused queue or job name go on."""
+    doubt = doubt_of_limit(session, queue, job)
     session.dispatch.queues.resume(queue, job=job)
     _say(session, "resumed", queue, job)
+    tell(session, doubt)
 
 
 def _say(session: Session, what: str, queue: str | None, job: str | None) -> None:

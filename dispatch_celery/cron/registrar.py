@@ -65,6 +65,10 @@ class Registrar:
             overlap=Overlap(options.overlap),
         )
 
+    def doubt(self, target: Target | str) -> str:
+        """Return what is to be said of a target that nobody declares so far; empty of any other."""
+        return self._templates.doubt(target)
+
     def declare(self) -> int:
         """Register what this app's code declares; return how many entries were written. Idempotent.
 

@@ -75,9 +75,10 @@ class CronService(CronReading):
         """Register an entry, or edit the one of that name; a whole entry is given each time. Idempotent.
 
         ``schedule``: five cron fields, or six with the seconds first, ``@hourly`` and kin, ``@every 30s``, or a
-        schedule object of Celery. ``target``: a job or workflow, or its name. ``revision``: the one the caller has
-        seen; an edit by somebody else since then is a conflict. It fires from its first slot after now;
-        one that has come already and waits for its jitter stays, if the new schedule has it, too.
+        schedule object of Celery. ``target``: a job or workflow, or its name; one that neither this app nor a worker
+        declares is taken, for it may be deployed later, and the log warns of it. ``revision``: the one the caller has
+        seen; an edit by somebody else since then is a conflict. It fires from its first slot after now; one that has
+        come already and waits for its jitter stays, if the new schedule has it, too.
 
         Raises:
             InvalidSchedule: the schedule, zone or dates cannot be, or would never fire.
@@ -96,11 +97,14 @@ class CronService(CronReading):
             end=end,
         )
         entry = self._registrar.registration(check_name(name), schedule, target, options)
+        doubt = self._registrar.doubt(target)
         verdict, expected, current = self._registrar.edit(entry, revision)
         if verdict == "CONFLICT":
             raise _conflict(name, expected, current)
         if verdict == "STALE":
             raise CronConflict(f"cron entry {name!r} fires faster than it can be edited: disable it first")
+        if doubt:
+            logger.warning("cron entry %r is registered, but %s", name, doubt)
         return self.get(entry.id)
 
     def enable(self, id: CronId | str, *, revision: int | None = None) -> CronEntry:  # noqa: A002 - the word of the whole API

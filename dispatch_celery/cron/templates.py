@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 from dispatch_celery.cron.definition import Target
@@ -52,6 +53,16 @@ class Templates:
             if isinstance(target, WorkflowDefinition):
                 return self._of_workflow(target, arguments)
             return self._of_job(target, arguments)
+
+    def doubt(self, target: Target | str) -> str:
+        """Return what is to be said of a name that neither this app nor any worker so far declares; empty of others."""
+        if not isinstance(target, str) or target in self._workflows.names():
+            return ""
+        if self._registry.declared(target) is not None or self._writer.is_heard_of(target):
+            return ""
+        near = get_close_matches(target, [*(one.name for one in self._registry), *self._workflows.names()], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"neither this app nor a worker declares {target!r}: what is created waits for a worker that does{hint}"
 
     def _of_workflow(self, definition: WorkflowDefinition[..., Any], arguments: Mapping[str, Any]) -> Template:
         payload = definition.typed.arguments.encode_plain(definition.typed.bind((), arguments))

@@ -126,6 +126,10 @@ class JobWriter:
                 priority = entry.priority if options.priority is None else priority
         return queue or self._default_queue, priority
 
+    def is_heard_of(self, name: str) -> bool:
+        """Return whether a worker has ever published what it declares under a name; remembered for a while."""
+        return self._catalogue.get(name) is not None
+
     def write(self, jobs: Sequence[NewJob]) -> list[JobId]:
         """Write jobs and publish their wake-ups; return the ids under which they are found.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -9,6 +10,8 @@ import pytest
 from celery import Celery
 
 from dispatch_celery import Dispatch, JobId
+from dispatch_celery.store.client import RedisStore
+from tests.lua.world import World
 from tests.support.command_line import CommandLine
 
 
@@ -108,3 +111,34 @@ def test_an_entry_is_explained(line: CommandLine) -> None:
     assert datetime.fromisoformat(told["next_at"]) == entry.next_fire_at
     line.dispatch.crons.disable("hourly")
     assert f"cron enable {entry.id}" in line.ok("explain", entry.id)
+
+
+def test_a_target_that_nobody_knows_is_told(line: CommandLine, caplog: pytest.LogCaptureFixture) -> None:
+    """It may be deployed later, so the entry is registered; once beside it, with the one that is meant."""
+    told = line.call("cron", "register", "nightly", "0 3 * * *", "repotr", "--json")
+
+    assert told.exit_code == 0
+    assert told.stderr == (
+        "notice: neither this app nor a worker declares 'repotr': what is created waits for a worker that does;"
+        " did you mean 'report'?\n"
+    )
+    assert json.loads(told.stdout)["target"] == "repotr"
+    assert not caplog.records
+    assert line.call("cron", "register", "nightly", "0 3 * * *", "report").stderr == ""
+
+
+def test_the_api_warns_of_a_target_that_nobody_knows(
+    line: CommandLine, store: RedisStore, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log; not of one that this app declares, nor of one that a worker somewhere has published."""
+    World(store, namespace).register(far="{}")
+    for target in ("report", "far"):
+        line.dispatch.crons.register("known", "@daily", target)
+    assert not caplog.records
+
+    line.dispatch.crons.register("nightly", "@daily", "repotr")
+
+    (warning,) = caplog.records
+    assert (warning.levelname, warning.name) == ("WARNING", "dispatch_celery.cron.service")
+    assert "'nightly' is registered, but neither this app nor a worker declares 'repotr'" in warning.getMessage()
+    assert "did you mean 'report'?" in warning.getMessage()

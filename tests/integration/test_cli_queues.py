@@ -8,6 +8,13 @@ import pytest
 from celery import Celery
 
 from dispatch_celery import Dispatch, Limit, PerKey, QueueNotFound
+from dispatch_celery.cluster.store import ClusterStore
+from dispatch_celery.config import Settings
+from dispatch_celery.ids import WorkerId
+from dispatch_celery.store.client import RedisStore
+from dispatch_celery.store.keys import Keys
+from dispatch_celery.store.servertime import ServerTime
+from tests.lua.world import World
 from tests.support.command_line import CommandLine
 
 
@@ -98,3 +105,50 @@ def test_explain_says_why_a_job_is_limited(line: CommandLine) -> None:
 
     line.dispatch.queues.pause("mail")
     assert "queues resume mail` lets it go on" in line.ok("explain", handle.id)
+
+
+# -- names that nobody knows
+
+
+def _beside(line: CommandLine, *words: str) -> str:
+    """Return what is said on the standard error of a call that succeeds."""
+    result = line.call(*words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", [("pause",), ("resume",), ("unlimit",), ("limit", "--rate", "5/s"), ("pause", "--json")], ids=" ".join
+)
+def test_a_queue_that_nobody_knows_is_told(line: CommandLine, verb: tuple[str, ...]) -> None:
+    """On the standard error, beside what was done, with the one that is meant; and not where it is known."""
+    assert _beside(line, "queues", verb[0], "mial", *verb[1:]) == (
+        "notice: nothing is ready in 'mial', no worker consumes it, and no definition names it; did you mean 'mail'?\n"
+    )
+    assert _beside(line, "queues", verb[0], "mail", *verb[1:]) == ""
+
+
+def test_a_queue_is_known_by_whoever_has_to_do_with_it(line: CommandLine, namespace: str, store: RedisStore) -> None:
+    """What waits in it, who consumes it, what workers publish, a declaration; and a limit that it has already."""
+    World(store, namespace).enqueue(queue="waits")
+    described = {"pid": 1, "name": "w", "queues": "consumed,second"}
+    named = {"far.job": '{"queue": "far"}'}
+    ClusterStore(store, Keys(namespace), Settings(namespace=namespace), ServerTime()).register(
+        WorkerId.mint(), described, named
+    )
+    line.dispatch.job(name="desk.file", queue="declared")(lambda: None)
+    line.dispatch.queues.limit("limited", rate="1/s")
+
+    for queue in ("waits", "second", "far", "declared", "limited", "mail"):
+        assert _beside(line, "queues", "pause", queue) == ""
+    assert "did you mean" not in _beside(line, "queues", "pause", "zzz")
+
+
+def test_a_job_name_that_nobody_knows_is_told(line: CommandLine) -> None:
+    """As a queue is; what this app declares is known."""
+    assert _beside(line, "queues", "pause", "--job", "desk.sned") == (
+        "notice: neither this app nor a worker declares a job 'desk.sned'; did you mean 'desk.send'?\n"
+    )
+    assert _beside(line, "queues", "pause", "--job", "desk.send") == ""
+    assert line.dispatch.queues.get(job="desk.sned").paused

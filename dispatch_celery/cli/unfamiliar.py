@@ -1,0 +1,96 @@
+"""Names that nobody knows: what is asked for is done all the same, and said beside it, for it may be misspelt.
+
+A limit may be set before the first job, and a cron entry before the deploy that brings what it calls. So a notice goes
+to the standard error, the exit code stays 0, and ``--json`` prints the one document it always prints.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from dispatch_celery.cli.plain import printable
+from dispatch_celery.cli.session import Session
+from dispatch_celery.store.replies import ask, pairs
+from dispatch_celery.store.scripts import Call
+
+__all__ = ["doubt_of_limit", "doubt_of_target", "quiet", "tell"]
+
+
+def doubt_of_limit(session: Session, queue: str | None, job: str | None) -> str:
+    """Return what is to be said of a queue or job name that is to be limited or paused; empty where it is known."""
+    kind, name = ("queue", queue) if queue is not None else ("job", job)
+    if name is None:  # the verb itself refuses what names neither, or both
+        return ""
+    limited = {one.name for one in session.dispatch.queues.list() if one.kind == kind}
+    if kind == "job":
+        told = f"neither this app nor a worker declares a job {name!r}"
+        return _doubt(told, name, limited | _names(session, with_workflows=False))
+    told = f"nothing is ready in {name!r}, no worker consumes it, and no definition names it"
+    return _doubt(told, name, limited | _queues(session))
+
+
+def doubt_of_target(session: Session, target: str) -> str:
+    """Return what is to be said of what a cron entry calls; empty where it is known."""
+    told = f"neither this app nor a worker declares {target!r}: what is created waits for a worker that does"
+    return _doubt(told, target, _names(session, with_workflows=True))
+
+
+def tell(session: Session, doubt: str) -> None:
+    """Say it on the standard error."""
+    if doubt:
+        colour = False if session.output.console.no_color else None
+        click.echo(f"{click.style('notice', fg='yellow')}: {printable(doubt)}", err=True, color=colour)
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Keep what a logger warns of from being said twice."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
+
+
+def _doubt(told: str, name: str, known: Iterable[str]) -> str:
+    names = set(known)
+    if name in names:
+        return ""
+    near = get_close_matches(name, sorted(names), n=1)
+    return f"{told}; did you mean {near[0]!r}?" if near else told
+
+
+def _names(session: Session, *, with_workflows: bool) -> set[str]:
+    parts = session.dispatch._parts  # noqa: SLF001 - no service tells of declarations
+    declared = {one.name for one in parts.registry} | set(parts.workflows.names() if with_workflows else ())
+    return declared | {name for name in _catalogue(session) if " " not in name}
+
+
+def _queues(session: Session) -> set[str]:
+    dispatch = session.dispatch
+    parts = dispatch._parts  # noqa: SLF001 - as above
+    declared = {one.queue for one in (*parts.registry, *parts.workflows)}
+    published = {entry.get("queue") for entry in _catalogue(session).values()}
+    limited = {name.removeprefix("queue:") for name in parts.declared_limits}
+    consumed = {queue for worker in dispatch.workers.list() for queue in worker.queues}
+    found = {*declared, *published, *limited, *consumed, *dispatch.jobs.ready(), *dispatch.app.amqp.queues}
+    return {str(queue) for queue in found if queue}
+
+
+def _catalogue(session: Session) -> dict[str, dict[str, Any]]:
+    """Return what workers have published of what they declare, by name; of a workflow also by name and version."""
+    parts = session.dispatch._parts  # noqa: SLF001 - as above
+    stored = pairs(ask(parts.store, Call.command("HGETALL", parts.keys.catalogue)))
+    return {name: json.loads(entry) for name, entry in stored.items()}
