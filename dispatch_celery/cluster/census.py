@@ -11,6 +11,7 @@ from dispatch_celery.store.client import Store
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.lanes import queue_of
 from dispatch_celery.workflows.model import RunState
 
 __all__ = ["Census", "QueueCensus", "take_census"]
@@ -98,7 +99,7 @@ def _queues(store: Store, keys: Keys, lanes: Sequence[str], now: int) -> dict[st
     replies = ask_all(store, calls) if calls else []
     found: dict[str, QueueCensus] = {}
     for lane, depth, first in zip(lanes, replies[: len(lanes)], replies[len(lanes) :], strict=True):
-        queue = lane.rpartition(":")[0]
+        queue = queue_of(lane)
         known = found.get(queue, QueueCensus(depth=0, oldest=0.0))
         found[queue] = QueueCensus(depth=known.depth + int(depth), oldest=max(known.oldest, _since(first, now)))
     return found

@@ -28,6 +28,7 @@ from typing import Final
 from dispatch_celery.cluster.recovery import Recovery
 from dispatch_celery.store.replies import ask, ask_all, text, words
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.lanes import count_ready, queue_of
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.work.records import Stored
 from dispatch_celery.work.upkeep import Duty, House, publish_marked
@@ -131,24 +132,26 @@ class Reconcile(Duty):
 
     def _wake_missing(self) -> Iterator[int]:
         """Publish as many wake-ups as a queue has fewer messages than ready jobs: the longest published first."""
-        _, lanes = ask(self._store.port, Call.command("SSCAN", self._keys.lanes, 0, "COUNT", 1_000))
-        names = words(lanes)
-        counts = ask_all(self._store.port, [Call.command("ZCARD", self._keys.lane(lane)) for lane in names])
+        lanes = count_ready(self._store.port, self._keys)
         ready: dict[str, int] = {}
-        for lane, count in zip(names, counts, strict=True):
-            queue = lane.rpartition(":")[0]
-            ready[queue] = ready.get(queue, 0) + int(count)
-        for lane, count in zip(names, counts, strict=True):
-            queue = lane.rpartition(":")[0]
+        for lane, count in lanes.items():
+            ready[queue_of(lane)] = ready.get(queue_of(lane), 0) + count
+        found: list[tuple[Stored, str]] = []
+        for lane, count in lanes.items():
+            queue = queue_of(lane)
             waiting = self._publisher.waiting(queue)
-            missing = 0 if waiting is None else min(ready[queue] - waiting, int(count))
+            missing = 0 if waiting is None else min(ready[queue] - waiting, count)
             while missing > 0:
                 # What is published again moves to the end of its lane, so the next slice begins where this one ends.
                 last = min(missing, _SLICE) - 1
                 flat = ask(self._store.port, Call.command("ZRANGE", self._keys.lane(lane), 0, last, "WITHSCORES"))
-                found = zip(self._records.stored(words(flat[::2])), flat[1::2], strict=True)
-                yield self._wake([(stored, f"{float(at):.0f}") for stored, at in found if stored is not None])
+                stored = zip(self._records.stored(words(flat[::2])), flat[1::2], strict=True)
+                found += [(one, f"{float(at):.0f}") for one, at in stored if one is not None]
                 missing -= _SLICE
+                if missing > 0 or len(found) >= _SLICE:
+                    yield self._wake(found)
+                    found = []
+        yield self._wake(found)
 
     def _wake(self, found: Sequence[tuple[Stored, str]]) -> int:
         woken = []

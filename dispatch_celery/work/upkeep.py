@@ -16,6 +16,7 @@ from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.store.keys import Keys
 from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call
+from dispatch_celery.work.lanes import lanes_from, queue_of
 from dispatch_celery.work.model import PENDING, WakeUp
 from dispatch_celery.work.ports import Keeping, Publisher
 from dispatch_celery.work.records import Stored, WorkRecords
@@ -129,20 +130,27 @@ class WakeUps(Duty):
         super().__init__(house)
         self._clock = clock
         self._seen: dict[str, dict[str, int]] = {}
+        self._cursor = "0"
+        self._round: set[str] = set()
+        self._more = False
 
     def run_once(self) -> int:
-        """Look once at every lane."""
-        _, lanes = ask(self._store.port, Call.command("SSCAN", self._keys.lanes, 0, "COUNT", 1_000))
-        names = words(lanes)
+        """Look at some lanes, and go on with the others; at every lane once a round."""
+        self._cursor, names = lanes_from(self._store.port, self._keys, self._cursor)
+        self._round |= set(names)
         paused = self._paused()
-        self._seen = {lane: seen for lane, seen in self._seen.items() if lane in names}
-        more = [self._look(lane) for lane in names if lane.rpartition(":")[0] not in paused]
-        return 0 if any(more) else self.EMPTY_AFTER if names else IDLE
+        more = [self._look(lane) for lane in names if queue_of(lane) not in paused]
+        self._more |= any(more)
+        if self._cursor != "0":
+            return 0
+        looked, again, self._round, self._more = self._round, self._more, set(), False
+        self._seen = {lane: seen for lane, seen in self._seen.items() if lane in looked}
+        return 0 if again else self.EMPTY_AFTER if looked else IDLE
 
     def _paused(self) -> set[str]:
         """Return the queues that are paused: what is ready in them waits, and its wake-ups are not lost but dropped."""
         limits = pairs(ask(self._store.port, Call.command("HGETALL", self._keys.limits)))
-        return {limit.removeprefix("queue:") for limit, stands in limits.items() if stands == b"paused"}
+        return {limit.removeprefix("queue:") for limit, stands in limits.items() if stands.startswith(b"paused")}
 
     def _look(self, lane: str) -> bool:
         """Look at one lane; return whether there is more to be published again at once."""
@@ -150,7 +158,7 @@ class WakeUps(Duty):
         if not entries:
             self._store.tidy(lane)
             return False
-        queue = lane.rpartition(":")[0]
+        queue = queue_of(lane)
         waiting = self._publisher.waiting(queue)
         overtaken_by = self._overtaken_by(lane, entries)
         patience = self.EMPTY_AFTER if waiting == 0 else self.OVERTAKEN_AFTER
