@@ -7,7 +7,7 @@
 -- ERRORS   none
 -- TRANSITIONS pending>running pending>limited
 -- COST     O(log n)
--- INCLUDE  clock journal move unready gate rests post yield park
+-- INCLUDE  clock journal move unready gate post yield park
 local now = clock(A.now)
 local seen = redis.call('HMGET', K.record, 'state', 'token', 'token_number', 'name', 'lane', 'wake', 'created_at',
   'expires_at', 'payload', 'spec', 'attempts', 'crashes', 'lost_workers', 'snoozes', 'started_at', 'permits')
@@ -26,8 +26,8 @@ local lease = redis.call('ZSCORE', K.workers, A.holder)
 if not lease or tonumber(lease) <= now then return {'NOT_REGISTERED'} end
 if seen[8] and tonumber(seen[8]) <= now then return {'EXPIRED'} end
 
-local limit = gate(A.name, A.lane, seen[16])
-if not limit and seen[16] and rests(A.name, A.lane) then
+local limit, rests = gate(A.name, A.lane, seen[16])
+if rests then
   -- A permit from before the pause lets nobody begin: it asks again, and goes when the pause is over.
   yield(A.id, seen[16], now)
   limit, seen[16] = gate(A.name, A.lane, false), false
