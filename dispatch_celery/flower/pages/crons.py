@@ -59,6 +59,7 @@ class CronView:
             Row("Next fire", cron.next_fire_at, "time"),
             Row("Last fire", cron.last_fire_at, "time"),
             Row("Last created", cron.last_id, "id"),
+            Row("Last run by hand", cron.triggered_id, "id"),
             Row("Orphaned", cron.orphaned_at, "time"),
             Row("Created", cron.created_at, "time"),
             Row("Edited", cron.updated_at, "time"),
