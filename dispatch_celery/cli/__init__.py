@@ -9,8 +9,9 @@ What is promised
     - ``--json`` is stable: ids and enums as text, times as ISO 8601, bytes as base64, nothing else on stdout.
     - Ids are printed whole, whatever the width of the terminal. Text from the store is printed without its control
       characters, so that no error message can move a terminal's cursor.
-    - Arguments and results are shown only where they are asked for, because they may hold secrets. Passwords in URLs
-      are never shown.
+    - Arguments and results are shown only where they are asked for, because they may hold secrets. Those that an edit
+      must give whole, of cron entries and dead letters, are always shown, with what is secret masked (``masking``).
+      Passwords in URLs are never shown.
     - An error of this package is one line on stderr, with its code, and exit code 1.
 
 Cost

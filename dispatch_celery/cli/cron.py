@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import reduce
+from shlex import quote
 from typing import Any, TypeVar
 
 import click
 
+from dispatch_celery.cli.cron_entries import arguments_of, cron_record, print_entry
+from dispatch_celery.cli.explaining_crons import comes_back, enable_words, since_disabled
 from dispatch_celery.cli.filters import given, paging, scope_of, tenant
-from dispatch_celery.cli.jobs import print_values
 from dispatch_celery.cli.moments import moment, stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
+from dispatch_celery.cli.payloads import refuse_pasted_masks
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.cli.unfamiliar import doubt_of_target, quiet, tell
 from dispatch_celery.cli.values import json_object
-from dispatch_celery.clock import from_ms
 from dispatch_celery.cron.model import CronEntry, CronState, Overlap
 from dispatch_celery.cron.service import CronService
 
-__all__ = ["cron", "cron_record"]
+__all__ = ["cron"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SECRET = ("arguments",)
 _OPTIONS = (
     click.option("--arguments", type=json_object, metavar="JSON", help="What it is called with, as one JSON object."),
     click.option("--timezone", help="The zone of the schedule; Celery's by default."),
@@ -95,24 +96,30 @@ def list_entries(
             entry.schedule,
             entry.timezone,
             entry.template.name,
-            stamp(entry.next_fire_at),
+            stamp(entry.next_fire_at) or since_disabled(entry),
             stamp(entry.last_fire_at),
             entry.revision,
         )
         for entry in page
     ]
     output.table(columns, rows, empty="None found so far." if page.next_cursor else "None.")
+    disabled = [entry for entry in page if entry.state == CronState.DISABLED]
+    if disabled:
+        says = "1 of these is disabled" if len(disabled) == 1 else f"{len(disabled):,} of these are disabled"
+        output.line(f"{says}, and not fired: {enable_words(disabled[0], session.command)}.")
     if page.next_cursor:
         output.line(f"There may be more: --cursor '{page.next_cursor}'", style="dim")
 
 
 @cron.command("show")
 @click.argument("name", metavar="NAME_OR_ID")
-@click.option("--arguments", is_flag=True, help="Also the arguments, which may hold secrets.")
+@click.option("--arguments", is_flag=True, help="The arguments whole, also what is masked in them as secret.")
 @with_session
 def show_entry(session: Session, name: str, *, arguments: bool) -> None:
-    """Show one entry, with its last fires and its next ones."""
-    _print(session, session.dispatch.crons.get(name), with_arguments=arguments)
+    """Show one entry, with its arguments, its last fires and its next ones."""
+    entry = session.dispatch.crons.get(name)
+    shown = arguments_of(entry, session.masking, whole=arguments, command=session.command)
+    print_entry(session.output, entry, shown, now=session.insight.now(), command=session.command)
 
 
 @cron.command("next")
@@ -154,6 +161,7 @@ def register_entry(
     SCHEDULE: five cron fields, or six with the seconds first, in quotes; @hourly and kin; '@every 30s'.
     """
     chosen = given(scope=scope_of(scope_app, scope_org), **options)
+    refuse_pasted_masks(options["arguments"], f"{session.command} cron show {quote(name)} --arguments")
     with quiet(CronService.__module__):
         entry = session.dispatch.crons.register(name, schedule, target, jitter=timedelta(seconds=jitter), **chosen)
     _told(session, entry, f"is registered, at revision {entry.revision}")
@@ -198,90 +206,27 @@ def trigger_entry(session: Session, name: str) -> None:
 def delete_entry(session: Session, name: str, *, revision: int | None, yes: bool) -> None:
     """Delete an entry; what it has created goes on. One that code declares comes back when a worker starts."""
     entry = session.dispatch.crons.get(name)
+    instead = comes_back(entry, session.command)
     if not yes:
-        click.confirm(f"Delete the cron entry {entry.name!r} ({entry.schedule}, {entry.template.name})?", abort=True)
+        if instead:
+            click.echo(instead, err=True)
+        what = f"{entry.name!r} ({entry.schedule}, {entry.template.name})"
+        click.confirm(f"Delete the cron entry {what}?", abort=True, err=True)
     session.dispatch.crons.delete(entry.id, revision=revision)
     if session.output.as_json:
-        session.output.document({"id": entry.id, "name": entry.name})
+        session.output.document({"id": entry.id, "name": entry.name, "comes_back": bool(instead)})
     else:
-        session.output.line(f"{entry.name} is deleted")
+        session.output.line(f"{entry.name} is deleted{f'. {instead}' if instead and yes else ''}")
 
 
 def _told(session: Session, entry: CronEntry, words: str) -> None:
     if session.output.as_json:
         session.output.document(cron_record(entry))
         return
-    following = when(entry.next_fire_at, session.insight.now()) or "never, as it stands"
-    session.output.line(f"{entry.name} {words}: it fires {following}")
+    session.output.line(f"{entry.name} {words}: {_following(session, entry)}")
 
 
-def _print(session: Session, entry: CronEntry, *, with_arguments: bool) -> None:
-    output, now = session.output, session.insight.now()
-    if output.as_json:
-        output.document(cron_record(entry) | ({"arguments": entry.arguments} if with_arguments else {}))
-        return
-    timetable = entry.timetable
-    output.fields(
-        [
-            ("id", entry.id),
-            ("name", entry.name),
-            ("state", entry.state),
-            ("orphaned", when(entry.orphaned_at, now)),
-            ("schedule", f"{entry.schedule} ({entry.timezone})"),
-            ("from", stamp(_date(timetable.start))),
-            ("until", stamp(_date(timetable.end))),
-            ("jitter", f"{timetable.jitter / 1000:g} s" if timetable.jitter else ""),
-            (entry.template.kind, entry.template.name),
-            ("queue", entry.template.queue),
-            ("scope", entry.template.scope),
-            ("misfire", str(entry.misfire)),
-            ("overlap", entry.overlap),
-            ("from code or api", entry.origin),
-            ("revision", entry.revision),
-            ("next", ", ".join(stamp(one) for one in entry.next_fires)),
-            ("waits", "a slot waits for the end of the one before" if entry.queued_slot is not None else ""),
-        ]
-    )
-    if entry.fires:
-        output.line("")
-        rows = [(stamp(fire.at), fire.outcome, stamp(fire.slot), fire.id) for fire in entry.fires]
-        output.table(["at (UTC)", "outcome", "slot (UTC)", "created"], rows, empty="")
-    print_values(output, entry, _SECRET if with_arguments else ())
-
-
-def _date(stamp_ms: int | None) -> Any:
-    return None if stamp_ms is None else from_ms(stamp_ms)
-
-
-def cron_record(entry: CronEntry) -> dict[str, Any]:
-    """Return an entry as JSON shows it: flat, without its arguments, which may hold secrets."""
-    timetable, template = entry.timetable, entry.template
-    return {
-        "id": entry.id,
-        "name": entry.name,
-        "state": entry.state,
-        "schedule": entry.schedule,
-        "timezone": entry.timezone,
-        "kind": template.kind,
-        "target": template.name,
-        "version": template.version or None,
-        "queue": template.queue,
-        "priority": template.priority,
-        "scope": template.scope,
-        "misfire": str(entry.misfire),
-        "overlap": entry.overlap,
-        "jitter": timetable.jitter / 1000,
-        "start": _date(timetable.start),
-        "end": _date(timetable.end),
-        "origin": entry.origin,
-        "revision": entry.revision,
-        "next_fire_at": entry.next_fire_at,
-        "next_fires": list(entry.next_fires),
-        "last_fire_at": entry.last_fire_at,
-        "last_id": entry.last_id or None,
-        "queued_slot": _date(entry.queued_slot),
-        "orphaned_at": entry.orphaned_at,
-        "created_at": entry.created_at,
-        "updated_at": entry.updated_at,
-        "fires": [{"outcome": fire.outcome, "slot": fire.slot, "at": fire.at, "id": fire.id} for fire in entry.fires],
-    }
+def _following(session: Session, entry: CronEntry) -> str:
+    if entry.state == CronState.DISABLED:
+        return f"it does not fire; {enable_words(entry, session.command)}"
+    return f"it fires {when(entry.next_fire_at, session.insight.now()) or 'never, as it stands'}"

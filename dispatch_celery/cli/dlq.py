@@ -10,7 +10,9 @@ from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_
 from dispatch_celery.cli.jobs import SECRET, error_of, job_fields, print_page
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
+from dispatch_celery.cli.payloads import ShownArguments
 from dispatch_celery.cli.phrases import count_of
+from dispatch_celery.cli.plain import plain
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.cli.triage import (
     LETTER_SECRET,
@@ -64,13 +66,21 @@ def list_letters(session: Session, /, *, limit: int, cursor: str | None, **optio
 
 @dlq.command("get")
 @click.argument("letter_id", metavar="ID")
+@click.option("--arguments", is_flag=True, help="The arguments whole, also what is masked in them as secret.")
 @with_session
-def get_letter(session: Session, letter_id: str) -> None:
+def get_letter(session: Session, letter_id: str, *, arguments: bool) -> None:
     """Show one dead letter, by its own id or its job's; a raw message is shown in part, its bytes are in --json."""
     letter = session.dispatch.dlq.get(letter_id)
-    output = session.output
+    output, job = session.output, letter.job
+    reveal = f"{session.command} dlq get {letter.id} --arguments"
+    called = None
+    if job is not None:
+        called = ShownArguments.of(session.masking, job.name, job.arguments, whole=arguments, reveal=reveal)
     if output.as_json:
-        output.document(letter, without=SECRET)
+        document = plain(letter, without=SECRET)
+        if called is not None:
+            document["job"] |= plain(called.fields)
+        output.document(document)
         return
     now = session.insight.now()
     output.fields(
@@ -83,16 +93,17 @@ def get_letter(session: Session, letter_id: str) -> None:
             ("reason", letter.reason),
             *(
                 [("queue", letter.queue), ("put back", letter.replayed_as), ("message", shown(letter.raw))]
-                if letter.job is None
+                if job is None
                 else []
             ),
         ]
     )
     for note in letter.notes:
         output.line(f"note of {note.by or 'somebody'}, {stamp(note.at)}: {note.text}")
-    if letter.job is not None:
+    if job is not None and called is not None:
         output.line("")
-        output.fields(job_fields(letter.job, now))
+        output.fields(job_fields(job, now))
+        called.print(output)
     if letter.failure and letter.failure.traceback:
         output.line(f"\n{letter.failure.traceback.rstrip()}")
 

@@ -1,12 +1,15 @@
-"""What there is to say of a cron entry: when it fires, or why it does not, and what to do."""
+"""What there is to say of a cron entry: when it fires, or why it does not, and what to do. Pure."""
 
 from __future__ import annotations
 
-from dispatch_celery.cli.moments import when
+from datetime import datetime
+from shlex import quote
+
+from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.phrases import Explanation, Surroundings
 from dispatch_celery.cron.model import CronEntry, CronState
 
-__all__ = ["explain_entry"]
+__all__ = ["comes_back", "disabled_words", "enable_words", "explain_entry", "since_disabled"]
 
 
 def explain_entry(entry: CronEntry, around: Surroundings) -> Explanation:
@@ -14,9 +17,9 @@ def explain_entry(entry: CronEntry, around: Surroundings) -> Explanation:
     call = f"{around.command} cron"
     if entry.state == CronState.DISABLED:
         return Explanation(
-            explanation=f"{entry.name} does not fire: somebody has disabled it.",
+            explanation=f"{entry.name} does not fire: {_disabled_by_hand(entry, around.now)}.",
             advice=f"Let it go on with `{call} enable {entry.id}`; it counts from then.",
-            since=entry.updated_at,
+            since=entry.disabled_at or entry.updated_at,
         )
     if entry.state == CronState.ORPHANED:
         return Explanation(
@@ -42,4 +45,40 @@ def explain_entry(entry: CronEntry, around: Surroundings) -> Explanation:
         advice=f"Nothing has to be done; `{call} trigger {entry.id}` runs it now.",
         since=entry.last_fire_at,
         next_at=entry.next_fire_at,
+    )
+
+
+def since_disabled(entry: CronEntry) -> str:
+    """Return since when an entry is disabled, for a table; empty where it is not."""
+    if entry.state != CronState.DISABLED:
+        return ""
+    return f"disabled since {stamp(entry.disabled_at)}" if entry.disabled_at else "disabled"
+
+
+def enable_words(entry: CronEntry, command: str) -> str:
+    """Return how an entry is enabled, as a part of a sentence."""
+    return f"`{command} cron enable {quote(entry.name)}` lets it fire again"
+
+
+def disabled_words(entry: CronEntry, now: datetime, command: str) -> str:
+    """Return that an entry is disabled, since when, and how it is enabled; empty where it is not."""
+    if entry.state != CronState.DISABLED:
+        return ""
+    return f"{_disabled_by_hand(entry, now)}; {enable_words(entry, command)}"
+
+
+def _disabled_by_hand(entry: CronEntry, now: datetime) -> str:
+    """Return who disabled an entry and when, as far as that is known: people do, and they are not asked their names."""
+    if entry.disabled_at is None:
+        return f"somebody has disabled it, before its last edit {when(entry.updated_at, now)} or with it"
+    return f"somebody has disabled it {when(entry.disabled_at, now)}"
+
+
+def comes_back(entry: CronEntry, command: str) -> str:
+    """Return that an entry comes back when it is deleted, and what to do instead; empty where it does not."""
+    if entry.origin != "code":
+        return ""
+    return (
+        f"It is declared in code, and comes back with the next worker or beat that declares it:"
+        f" disable it instead (`{command} cron disable {quote(entry.name)}`), or take its declaration out of the code."
     )

@@ -12,7 +12,9 @@ import click
 
 from dispatch_celery.app import Dispatch
 from dispatch_celery.cli.insight import Insight
+from dispatch_celery.cli.masking import Masking
 from dispatch_celery.cli.output import Output
+from dispatch_celery.cli.payloads import masking_of
 from dispatch_celery.errors import ConfigurationError
 
 __all__ = ["Session", "app_option", "find_dispatch", "with_session"]
@@ -34,6 +36,11 @@ class Session:
         insight = Insight(self.dispatch)
         self.context.call_on_close(insight.close)
         return insight
+
+    @cached_property
+    def masking(self) -> Masking:
+        """What masks payloads, by the app's settings and declarations."""
+        return masking_of(self.dispatch)
 
     @property
     def command(self) -> str:

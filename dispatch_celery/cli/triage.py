@@ -11,6 +11,7 @@ from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_
 from dispatch_celery.cli.jobs import SECRET, error_of
 from dispatch_celery.cli.moments import stamp
 from dispatch_celery.cli.output import Output, text_column
+from dispatch_celery.cli.payloads import refuse_pasted_masks
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.cli.progress import bar
 from dispatch_celery.cli.session import Session, with_session
@@ -36,6 +37,7 @@ def replay_letter(
     session: Session, letter_id: str, *, arguments: Mapping[str, Any] | None, queue: str | None, force: bool
 ) -> None:
     """Run a failed job again, as a new job that is linked to it. A second replay returns the first's."""
+    refuse_pasted_masks(arguments, f"{session.command} dlq get {letter_id} --arguments")
     handle = session.dispatch.dlq.replay(letter_id, arguments=arguments, queue=queue, force=force)
     if session.output.as_json:
         session.output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})

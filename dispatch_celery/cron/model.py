@@ -185,6 +185,8 @@ class CronEntry:
     last_fire_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    disabled_at: datetime | None = None
+    """When it was disabled; None where it is not, or was by a release that did not note it."""
     fires: Sequence[CronFire] = ()
     next_fires: Sequence[datetime] = field(default=())
     """The next five moments of its schedule, whether it is enabled or not."""
@@ -235,6 +237,7 @@ class CronEntry:
             raise DispatchError(
                 f"cron entry {cron_id} has schema {words['schema']}, this release reads {SCHEMA}: upgrade this process"
             )
+        is_enabled = words["enabled"] == "1"
         return cls(
             id=CronId(cron_id),
             name=words["name"],
@@ -244,7 +247,7 @@ class CronEntry:
             overlap=Overlap(words["overlap"]),
             origin=words["origin"],
             revision=int(words["revision"]),
-            is_enabled=words["enabled"] == "1",
+            is_enabled=is_enabled,
             next_slot=_number(words, "next_slot"),
             next_due=_number(words, "next_due"),
             last_id=words.get("last_id", ""),
@@ -255,6 +258,7 @@ class CronEntry:
             last_fire_at=_moment(words, "last_at"),
             created_at=from_ms(int(words["created_at"])),
             updated_at=from_ms(int(words["updated_at"])),
+            disabled_at=None if is_enabled else _moment(words, "disabled_at"),
             fires=tuple(CronFire.load(text(line)) for line in lines),
         )
 

@@ -14,8 +14,8 @@ What is promised
     - Nobody sees or does more than Flower lets him: its login, its ``read_only``, its rules for the API. Where Flower
       is open to everybody, pages can be read and nothing can be done. On top, an action is refused that comes from
       another site, that is no JSON, or that was decided on a page which is not true any more.
-    - Names, payloads and errors are shown as text, with what is secret masked (``masking``), cut where they are large.
-      Our pages allow no script but the one file of this package.
+    - Names, payloads and errors are shown as text, with what is secret masked (``cli.masking``), and cut where
+      they are large. Our pages allow no script but the one file of this package.
     - No request waits without an end: reads and verbs run in a bounded pool of threads (``offload``) and are given up
       with a page that says so.
     - Where something of Flower has moved (``host``), its pages work on, ours stay where they are and say what is

@@ -14,12 +14,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
+from dispatch_celery.cli.masking import line
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.dlq.pacing import due_times
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict, UnknownJob
 from dispatch_celery.flower.desk import Desk
-from dispatch_celery.flower.masking import line
 from dispatch_celery.flower.pages.dead_letters import LETTER_FILTERS, letter_filters
 from dispatch_celery.flower.pages.model import Query
 from dispatch_celery.flower.verbs import Asked, Done

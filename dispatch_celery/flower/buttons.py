@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from dispatch_celery.cli.masking import line
 from dispatch_celery.dlq.model import DeadLetter
-from dispatch_celery.flower.masking import line
 from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.queues.model import Queue
 from dispatch_celery.workflows.model import Run

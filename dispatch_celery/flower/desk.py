@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -12,9 +11,10 @@ import click
 
 from dispatch_celery.app import Dispatch
 from dispatch_celery.cli.insight import Insight
+from dispatch_celery.cli.masking import Masking
+from dispatch_celery.cli.payloads import masking_of
 from dispatch_celery.cli.session import app_option
 from dispatch_celery.errors import ConfigurationError
-from dispatch_celery.flower.masking import EVERYTHING, Masking
 
 __all__ = ["Desk", "desk_of", "dispatch_of"]
 
@@ -55,28 +55,10 @@ def desk_of(app: Any) -> Desk:
 @lru_cache(maxsize=4)
 def _made(dispatch: Dispatch) -> Desk:
     """Return a new desk. Only the loop asks, and a process of Flower has one app."""
-    masking = Masking(dispatch.settings.masked_fields, _Hints(dispatch))
-    return Desk(dispatch=dispatch, insight=Insight(dispatch), masking=masking, command=_command())
+    return Desk(dispatch=dispatch, insight=Insight(dispatch), masking=masking_of(dispatch), command=_command())
 
 
 def _command() -> str:
     context = click.get_current_context(silent=True)
     app = app_option(context) if context is not None else ""
     return f"celery -A {app or 'app'} dispatch"
-
-
-class _Hints:
-    """The annotations of what an app declares, by name; nothing for what only other processes do."""
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        self._parts = dispatch._parts  # noqa: SLF001 - no service tells of declarations
-
-    def __call__(self, name: str, version: int) -> Mapping[str, Any]:
-        parts = self._parts
-        declared = parts.workflows.get(name, version) if version else parts.registry.declared(name)
-        if declared is None:
-            return {}
-        try:
-            return declared.typed.hints
-        except ConfigurationError:  # annotations that nobody can resolve: everything may be secret
-            return EVERYTHING

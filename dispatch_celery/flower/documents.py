@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from dispatch_celery.cli.cron import cron_record
+from dispatch_celery.cli.cron_entries import cron_record
+from dispatch_celery.cli.masking import words
 from dispatch_celery.cli.plain import plain
 from dispatch_celery.events.model import EventRecord
 from dispatch_celery.flower.desk import Desk
-from dispatch_celery.flower.masking import words
 from dispatch_celery.flower.pages.dead_letters import LETTER_FILTERS, letter_filters
 from dispatch_celery.flower.pages.model import PAGE_SIZE, Query
 from dispatch_celery.flower.pages.work import WORK_FILTERS, page_of

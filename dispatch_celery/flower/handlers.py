@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tornado.web import HTTPError, StaticFileHandler
 
+from dispatch_celery.cli.masking import words
 from dispatch_celery.errors import (
     ConfigurationError,
     DispatchError,
@@ -30,7 +31,6 @@ from dispatch_celery.flower.desk import Desk, desk_of, dispatch_of
 from dispatch_celery.flower.documents import Document
 from dispatch_celery.flower.guard import closed_because, dress, refuse_forgery
 from dispatch_celery.flower.links import Links
-from dispatch_celery.flower.masking import words
 from dispatch_celery.flower.offload import Offload
 from dispatch_celery.flower.overlay import TEMPLATES, Overlay
 from dispatch_celery.flower.pages.book import menu_of

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any, Final
 
+from dispatch_celery.cli.masking import block, line
 from dispatch_celery.cli.moments import span, stamp
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.cli.plain import one_line
-from dispatch_celery.flower.masking import block, line
 from dispatch_celery.work.model import Failure
 
 __all__ = ["Telling"]

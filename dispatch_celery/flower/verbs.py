@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dispatch_celery.app import Dispatch
+from dispatch_celery.cli.masking import line, refuse_masks
 from dispatch_celery.dlq.model import DeadLetter
 from dispatch_celery.errors import ConfigurationError, StateConflict
 from dispatch_celery.flower.desk import Desk
-from dispatch_celery.flower.masking import line, refuse_masks
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.workflows.model import RunState
 

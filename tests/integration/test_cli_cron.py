@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 from celery import Celery
 
-from dispatch_celery import Dispatch, JobId
+from dispatch_celery import Dispatch, JobId, Secret
 from dispatch_celery.store.client import RedisStore
 from tests.lua.world import World
 from tests.support.command_line import CommandLine
@@ -23,7 +23,7 @@ def line(namespace: str, server_url: str) -> Iterator[CommandLine]:
     dispatch = Dispatch(app)
 
     @dispatch.job(name="report")
-    def report(card: str = "", n: int = 1) -> None: ...
+    def report(card: Secret[str] = "", n: int = 1, note: str = "") -> None: ...
 
     yield CommandLine(app, dispatch)
     dispatch.close()
@@ -31,7 +31,7 @@ def line(namespace: str, server_url: str) -> Iterator[CommandLine]:
 
 
 def test_an_entry_is_registered_shown_and_deleted(line: CommandLine) -> None:
-    """With the words of the API; what it is called with is shown only where it is asked for."""
+    """With the words of the API; what is secret in what it is called with is shown only where it is asked for."""
     options = ("--timezone", "Europe/Berlin", "--overlap", "skip", "--misfire", "all(3)", "--jitter", "2.5")
     made = line.json("cron", "register", "nightly", "0 3 * * *", "report", "--arguments", '{"card": "4111"}', *options)
 
@@ -55,12 +55,70 @@ def test_an_entry_is_paused_and_goes_on(line: CommandLine) -> None:
     """It is told when it fires next; a revision that is not the last one is refused."""
     line.ok("cron", "register", "hourly", "@hourly", "report")
 
-    assert "is disabled: it fires never, as it stands" in line.ok("cron", "disable", "hourly")
+    assert "is disabled: it does not fire; `celery dispatch cron enable hourly`" in line.ok("cron", "disable", "hourly")
     assert [one["name"] for one in line.json("cron", "list", "--state", "disabled")["records"]] == ["hourly"]
     assert "is enabled: it fires 2" in line.ok("cron", "enable", "hourly")
     refused = line.call("cron", "disable", "hourly", "--revision", "1")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert refused.stderr.startswith("error [cron_conflict]: ")
+
+
+def test_an_entry_is_shown_with_what_an_edit_must_give(line: CommandLine) -> None:
+    """Its arguments stand on one line of JSON, to be pasted; what is secret is masked, and never taken back."""
+    line.ok("cron", "register", "n 1", "@hourly", "report", "--arguments", '{"card": "4111", "note": "\u202ehi"}')
+
+    shown = line.ok("cron", "show", "n 1")
+    (called,) = [row for row in shown.splitlines() if row.startswith("arguments: ")]
+    assert json.loads(called.removeprefix("arguments: ")) == {"card": "***", "note": "\u202ehi"}
+    assert "*** stands for what is hidden; `celery dispatch cron show cron_" in shown
+    found = line.json("cron", "show", "n 1")
+    assert (found["arguments"], found["arguments_masked"]) == ({"card": "***", "note": "\u202ehi"}, True)
+    whole = line.json("cron", "show", "n 1", "--arguments")
+    assert (whole["arguments"]["card"], whole["arguments_masked"]) == ("4111", False)
+    assert '"4111"' in line.ok("cron", "show", "n 1", "--arguments")
+
+    refused = line.call("cron", "register", "n 1", "@daily", "report", "--arguments", json.dumps(found["arguments"]))
+    assert (refused.exit_code, "`celery dispatch cron show 'n 1' --arguments` shows it" in refused.stderr) == (1, True)
+    assert line.dispatch.crons.get("n 1").revision == 1
+
+
+def test_a_disabled_entry_is_told_in_words(line: CommandLine) -> None:
+    """In the list, by itself and explained: since when, and how it is enabled."""
+    line.ok("cron", "register", "hourly", "@hourly", "report")
+    assert "disabled" not in line.ok("cron", "list") + line.ok("cron", "show", "hourly")
+    line.ok("cron", "disable", "hourly")
+    since = line.dispatch.crons.get("hourly").disabled_at
+    line.ok("cron", "register", "hourly", "@daily", "report")
+
+    assert since is not None
+    assert line.dispatch.crons.get("hourly").disabled_at == since
+    listed, shown = line.ok("cron", "list"), line.ok("cron", "show", "hourly")
+    assert f"disabled since {since:%Y-%m-%d %H:%M:%S}" in listed
+    assert "1 of these is disabled, and not fired: `celery dispatch cron enable hourly` lets it fire again" in listed
+    assert f"somebody has disabled it {since:%Y-%m-%d %H:%M:%S}" in shown
+    assert "`celery dispatch cron enable hourly` lets it fire again" in shown
+    assert f"somebody has disabled it {since:%Y-%m-%d %H:%M:%S}" in line.ok(
+        "explain", line.dispatch.crons.get("hourly").id
+    )
+    line.ok("cron", "enable", "hourly")
+    assert line.json("cron", "show", "hourly")["disabled_at"] is None
+
+
+def test_deleting_an_entry_of_the_code_says_that_it_comes_back(line: CommandLine) -> None:
+    """Before it asks and after; one of the API goes for good."""
+    line.ok("cron", "register", "by hand", "@hourly", "report")
+    assert line.json("cron", "delete", "by hand", "--yes")["comes_back"] is False
+    for name in ("first", "second", "third"):
+        line.dispatch.cron("@hourly", name=name)(line.dispatch.job(name=f"job.{name}")(lambda: None))
+    line.dispatch._parts.make_registrar(line.dispatch._parts.store).declare()
+
+    kept = line.call("cron", "delete", "first", answer="n\n")
+    assert (kept.exit_code, line.dispatch.crons.get("first").name) == (1, "first")
+    assert "comes back with the next worker or beat that declares it" in kept.stderr
+    assert "`celery dispatch cron disable first`" in kept.stderr
+    assert "comes back with the next worker" in line.ok("cron", "delete", "first", "--yes")
+    assert line.ok("cron", "delete", "second", answer="y\n") == "second is deleted\n"
+    assert line.json("cron", "delete", "third", "--yes")["comes_back"] is True
 
 
 def test_an_entry_is_run_now(line: CommandLine) -> None:

@@ -72,6 +72,22 @@ def test_one_is_replayed_with_edits_and_noted(yard: Graveyard, line: CommandLine
     assert line.call("dlq", "replay", dead, "--arguments", "[1]").exit_code == 2
 
 
+def test_one_is_shown_with_what_an_edit_must_give(yard: Graveyard, line: CommandLine) -> None:
+    """Its arguments stand on one line of JSON, to be pasted; what is secret is masked, and never taken back."""
+    arguments = {"user_token": "t-1", "amount": 3}
+    dead = yard.kill(yard.dispatch.enqueue("yard.vault", **arguments).id, "refused")
+
+    shown = line.ok("dlq", "get", dead)
+    assert '\narguments: {"user_token": "***", "amount": 3}\n' in shown
+    assert f"`celery dispatch dlq get dlq_{dead[4:]} --arguments` shows it, too." in shown
+    job = line.json("dlq", "get", dead)["job"]
+    assert (job["arguments"], job["arguments_masked"]) == ({"user_token": "***", "amount": 3}, True)
+    assert '\narguments: {"user_token": "t-1", "amount": 3}\n' in line.ok("dlq", "get", dead, "--arguments")
+    refused = line.call("dlq", "replay", dead, "--force", "--arguments", '{"user_token": "***", "amount": 4}')
+    assert (refused.exit_code, "user_token holds ***" in refused.stderr) == (1, True)
+    assert yard.dlq.count(replayed=True) == 0
+
+
 def test_what_nobody_knows_is_refused_by_name(yard: Graveyard, line: CommandLine) -> None:
     """One job with the option that forces it, many with what was refused and why."""
     dead = yard.kill(yard.dispatch.enqueue("yard.gone").id, "x", reason="unknown")

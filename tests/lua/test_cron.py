@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dispatch_celery.clock import from_ms
 from dispatch_celery.cron.lead_store import LeadStore
 from dispatch_celery.cron.model import CronEntry, Misfire, Overlap, Template, Timetable
 from dispatch_celery.cron.records import Birth, Registration
@@ -130,15 +131,20 @@ def test_what_code_declares_again_leaves_the_edits_of_people(world: World) -> No
 
 
 def test_an_entry_is_switched_once(world: World) -> None:
-    """Sent twice it is the same; who has not seen an edit is refused."""
+    """Sent twice it is the same; who has not seen an edit is refused. It is noted since when it is disabled."""
     entry = registered(world)
     store = crons(world)
 
     assert store.enable(entry.id, 1, enabled=False) == ("DONE", 2)
+    since = stored(world).disabled_at
+    assert since == from_ms(world.now)
+    world.passes(5_000)
     assert store.enable(entry.id, 1, enabled=False) == ("SAME", 2)
+    assert stored(world).disabled_at == since
     assert store.enable(entry.id, 1, enabled=True, next_slot=NEXT, next_due=NEXT) == ("CONFLICT", 2)
     assert store.enable(entry.id, 2, enabled=True, next_slot=NEXT, next_due=NEXT) == ("DONE", 3)
     assert slots(world) == {entry.id: NEXT}
+    assert stored(world).disabled_at is None
 
 
 def test_an_entry_is_deleted_with_all_that_names_it(world: World) -> None:

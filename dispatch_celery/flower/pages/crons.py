@@ -61,6 +61,7 @@ class CronView:
             Row("Last created", cron.last_id, "id"),
             Row("Last run by hand", cron.triggered_id, "id"),
             Row("Orphaned", cron.orphaned_at, "time"),
+            Row("Disabled", cron.disabled_at, "time"),
             Row("Created", cron.created_at, "time"),
             Row("Edited", cron.updated_at, "time"),
             Row("Edits", cron.revision),

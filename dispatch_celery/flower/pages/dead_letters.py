@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
+from dispatch_celery.cli.masking import block
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind, DeadLetterOrigin
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.flower.buttons import Button, of_letter
 from dispatch_celery.flower.desk import Desk
-from dispatch_celery.flower.masking import block
 from dispatch_celery.flower.pages.model import PAGE_SIZE, Choice, Filters, Page, Query, Row
 
 __all__ = ["DEAD_LETTER", "DEAD_LETTERS", "LETTER_FILTERS", "DeadLetterList", "DeadLetterView", "letter_filters"]

@@ -1,9 +1,9 @@
-"""What of a payload people see: everything but what is secret, as text that can neither steer nor flood a page. Pure.
+"""What of a payload people see: all but what is secret, as text that can neither steer nor flood what shows it. Pure.
 
 Masked, whole values at every depth:
 
 - parameters and fields that a declared job or workflow annotates with ``Secret``, ``SecretStr``, ``SecretBytes`` or
-  ``Field(repr=False)``; the process that runs Flower imports the app, so it knows them;
+  ``Field(repr=False)``; Flower and the command line import the app, so they know them;
 - keys whose name contains one of ``NAMES`` (case, ``-``, ``_`` and blanks do not count), or one of the setting
   ``dispatch_masked_fields``;
 - the password in anything that reads like a URL, also in errors and tracebacks.
@@ -23,7 +23,7 @@ from dispatch_celery.cli.plain import printable
 from dispatch_celery.errors import ConfigurationError
 from dispatch_celery.jobs.summary import hidden_fields, is_secret
 
-__all__ = ["EVERYTHING", "NAMES", "Hints", "Masking", "block", "line", "refuse_masks", "words"]
+__all__ = ["EVERYTHING", "MASK", "NAMES", "Hints", "Masking", "block", "line", "refuse_masks", "words"]
 
 MASK: Final = "***"
 NAMES: Final = (
@@ -103,8 +103,11 @@ class Masking:
         return block(whole)
 
 
-def refuse_masks(edits: Mapping[str, Any]) -> None:
-    """Refuse values that somebody copied from a page, with a mask in them instead of what was there.
+_LEAVE_OUT: Final = "leave this argument out, and it stays as it was, or write all of it anew"
+
+
+def refuse_masks(edits: Mapping[str, Any], *, remedy: str = _LEAVE_OUT) -> None:
+    """Refuse values that somebody copied from where they are shown, with a mask in them instead of what was there.
 
     Raises:
         ConfigurationError: the mask would take the place of what it hides.
@@ -112,8 +115,7 @@ def refuse_masks(edits: Mapping[str, Any]) -> None:
     for name, value in edits.items():
         if _holds_mask(value, 0):
             raise ConfigurationError(
-                f"{line(name, 80)} holds {MASK}, which stands for what is hidden from you: leave this argument out, and"
-                " it stays as it was, or write all of it anew"
+                f"{line(name, 80)} holds {MASK}, which stands for what is hidden from you: {remedy}"
             )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 from typing_extensions import TypedDict
 
 from dispatch_celery import Secret
-from dispatch_celery.flower.masking import EVERYTHING, Masking, block, line, words
+from dispatch_celery.cli.masking import EVERYTHING, Masking, block, line, words
 
 
 class Card(BaseModel):
