@@ -11,6 +11,7 @@ from dispatch_celery.dlq.model import (
     DeadLetterKind,
     DeadLetterNote,
     DeadLetterOrigin,
+    ReplayPreview,
 )
 from dispatch_celery.dlq.selection import BulkPreview, BulkProgress, DeadLetterSelection
 from dispatch_celery.errors import (
@@ -95,10 +96,10 @@ __all__ = [
     "JobFailed", "JobHandle", "JobId", "JobNotCancellable", "JobNotFound", "JobNotUnique", "JobRef", "JobState",
     "JobTimeout", "JournalTooLarge", "LeadershipLost", "Limit", "Linear", "Middleware", "Misfire", "NonDeterminism",
     "NotInJob", "NotInStep", "Outcome", "Overlap", "Page", "PayloadError", "PayloadTooLarge", "PerKey", "Promise",
-    "PromiseNotFound", "PromiseRecord", "Queue", "QueueNotFound", "Rate", "Received", "ResultTimeout", "Retry",
-    "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId", "RunInfo", "RunNotFound",
-    "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze", "StateConflict", "StepContext",
-    "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise", "Unique", "UnsupportedServer",
-    "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse", "WorkflowNotFound",
-    "current_job", "current_scope", "current_step", "scope", "shared_job",
+    "PromiseNotFound", "PromiseRecord", "Queue", "QueueNotFound", "Rate", "Received", "ReplayPreview", "ResultTimeout",
+    "Retry", "RetryAfter", "Run", "RunCall", "RunCancelled", "RunFailed", "RunHandle", "RunId", "RunInfo",
+    "RunNotFound", "RunParked", "RunRef", "RunState", "Scope", "Secret", "Settings", "Snooze", "StateConflict",
+    "StepContext", "StepDefinition", "StepFailed", "StoreUnavailable", "Suspended", "SyncPromise", "Unique",
+    "UnsupportedServer", "Worker", "WorkerId", "WorkerState", "Workflow", "WorkflowDefinition", "WorkflowMisuse",
+    "WorkflowNotFound", "current_job", "current_scope", "current_step", "scope", "shared_job",
 ]  # fmt: skip

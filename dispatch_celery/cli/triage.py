@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_for
 from dispatch_celery.cli.jobs import SECRET, error_of
-from dispatch_celery.cli.moments import stamp
+from dispatch_celery.cli.masking import Masking
+from dispatch_celery.cli.moments import duration, span, stamp
 from dispatch_celery.cli.output import Output, text_column
-from dispatch_celery.cli.payloads import refuse_pasted_masks
+from dispatch_celery.cli.payloads import ShownArguments, refuse_pasted_masks
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.cli.progress import bar
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.cli.values import json_object
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind, ReplayPreview
+from dispatch_celery.dlq.pacing import due_times
 from dispatch_celery.dlq.selection import BulkProgress, DeadLetterSelection
 
 __all__ = ["LETTER_SECRET", "purge_letters", "put_back_letters", "replay_letter", "replay_letters"]
@@ -31,18 +34,49 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Count them, show the la
 @click.argument("letter_id", metavar="ID")
 @click.option("--arguments", type=json_object, help="All arguments, as one JSON object; '-' reads it.")
 @click.option("--queue", help="Another queue than the old job's.")
+@click.option("--delay", type=duration, help="How long until the new job is due: 90s, 15m, 2h, 3d.")
 @click.option("--force", is_flag=True, help="Also if no live worker knows the job's name.")
+@click.option("--dry-run", is_flag=True, help="Check it, show the new job, and change nothing.")
 @with_session
 def replay_letter(
-    session: Session, letter_id: str, *, arguments: Mapping[str, Any] | None, queue: str | None, force: bool
+    session: Session,
+    /,
+    letter_id: str,
+    *,
+    arguments: Mapping[str, Any] | None,
+    dry_run: bool,
+    **how: Any,
 ) -> None:
     """Run a failed job again, as a new job that is linked to it. A second replay returns the first's."""
-    refuse_pasted_masks(arguments, f"{session.command} dlq get {letter_id} --arguments")
-    handle = session.dispatch.dlq.replay(letter_id, arguments=arguments, queue=queue, force=force)
-    if session.output.as_json:
-        session.output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
+    service, output = session.dispatch.dlq, session.output
+    reveal = f"{session.command} dlq get {letter_id} --arguments"
+    refuse_pasted_masks(arguments, reveal)
+    if dry_run:
+        found = service.preview(letter_id, arguments=arguments, **how)
+        _print_replay(output, letter_id, found, how["delay"], session.masking, reveal)
+        return
+    handle = service.replay(letter_id, arguments=arguments, **how)
+    if output.as_json:
+        output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
     else:
-        session.output.line(f"{letter_id} is replayed as {handle.id}")
+        output.line(f"{letter_id} is replayed as {handle.id}")
+
+
+def _print_replay(
+    output: Output, letter_id: str, found: ReplayPreview, delay: timedelta | None, masking: Masking, reveal: str
+) -> None:
+    """Print what a replay would do."""
+    called = ShownArguments.of(masking, found.name, found.arguments, whole=False, reveal=reveal)
+    if output.as_json:
+        facts = {"name": found.name, "queue": found.queue, "delay": delay, **called.fields}
+        output.document({"id": letter_id, "dry_run": True, "replayed_as": found.job_id, **facts})
+    elif found.job_id is not None:
+        output.line(f"{letter_id} was replayed or retried before: this would return {found.job_id} and make nothing")
+    else:
+        due = f", due in {span(delay)}" if delay else ""
+        output.line(f"{letter_id} would be replayed as a new job {found.name} in the queue {found.queue}{due}")
+        called.print(output)
+        output.line("Nothing was changed.")
 
 
 @click.command("replay-all")
@@ -55,8 +89,10 @@ def replay_letters(session: Session, /, *, limit: int, rate: str | None, dry_run
     """Replay every failed job that passes the filters and was not replayed yet."""
     service, output = session.dispatch.dlq, session.output
     filters = dead_letters_asked_for(**options)
+    due_times(rate)
     if dry_run:
-        _preview(output, service.select(**{"kind": DeadLetterKind.JOB, "replayed": False, **filters}), "replayed")
+        chosen = service.select(**{"kind": DeadLetterKind.JOB, "replayed": False, **filters})
+        _preview(output, chosen, "replayed", most=limit)
         return
     with bar(output, "replaying") as follower:
         jobs, done = service.select(**filters).replayed(limit=limit, rate=rate, on_progress=follower)
@@ -144,18 +180,20 @@ def _described(letter: DeadLetter) -> str:
     return f"{letter.id} ({letter.name or letter.kind})"
 
 
-def _preview(output: Output, chosen: DeadLetterSelection, done: str) -> None:
-    """Print what would be changed."""
+def _preview(output: Output, chosen: DeadLetterSelection, done: str, *, most: int | None = None) -> None:
+    """Print what would be changed: ``most`` at once, of all that pass."""
     found = chosen.preview()
+    count = found.count if most is None else min(found.count, most)
     if output.as_json:
-        output.document({"dry_run": True, "count": found.count, "sample": found.sample}, without=LETTER_SECRET)
+        output.document({"dry_run": True, "count": count, "sample": found.sample}, without=LETTER_SECRET)
         return
     rows = [
         (one.id, one.name, one.queue, stamp(one.died_at), one.reason, error_of(one.failure)) for one in found.sample
     ]
     if rows:
         output.table(["id", "name", "queue", "died (UTC)", text_column("reason"), text_column("error")], rows, empty="")
-    output.line(f"{count_of(found.count, 'dead letter')} would be {done}; nothing was changed")
+    of_all = f" of {found.count:,} that pass" if count < found.count else ""
+    output.line(f"{count_of(count, 'dead letter')}{of_all} would be {done}; nothing was changed")
 
 
 def _done(output: Output, done: BulkProgress, words: str) -> None:

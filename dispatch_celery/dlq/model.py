@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from dispatch_celery.ids import DeadLetterId, JobId
 from dispatch_celery.jobs.model import Job
 from dispatch_celery.work.model import Failure
 
-__all__ = ["DeadLetter", "DeadLetterGroup", "DeadLetterKind", "DeadLetterNote", "DeadLetterOrigin"]
+__all__ = ["DeadLetter", "DeadLetterGroup", "DeadLetterKind", "DeadLetterNote", "DeadLetterOrigin", "ReplayPreview"]
 
 
 class DeadLetterKind(StrEnum):
@@ -80,3 +81,16 @@ class DeadLetterGroup:
     last_died_at: datetime | None = None
     sample: DeadLetter | None = None
     """The latest of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayPreview:
+    """What a replay would do; nothing was changed."""
+
+    name: str
+    queue: str
+    """Of the new job."""
+    arguments: Mapping[str, Any]
+    """The new job's, by name."""
+    job_id: JobId | None = None
+    """The job that a replay would return and not make: the first replay's, or the job that was retried."""

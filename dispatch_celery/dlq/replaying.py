@@ -7,12 +7,13 @@ replay would wait for a worker that there is not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from dispatch_celery.dlq.model import DeadLetter
+from dispatch_celery.dlq.model import DeadLetter, ReplayPreview
 from dispatch_celery.dlq.pacing import Pace
 from dispatch_celery.dlq.store import DeadLetterStore, Replayed
 from dispatch_celery.errors import AlreadyReplayed, DeadLetterNotFound, UnknownJob
@@ -77,14 +78,39 @@ class Replays:
             return None
         if stored.state != JobState.FAILED and not stored.replayed_as:
             return self._instead(job_id, request, Replayed("STATE", stored.state))
-        (payload,) = self._store.payloads([job_id])
-        new, edits = self._new(stored, payload, request, delay)
-        if not request.force and not stored.replayed_as:
-            self._refuse_unknown([stored])
+        new, edits = self._made(stored, request, delay)
         answer = self._store.replay(job_id, new, edits=edits)
         if answer.verdict == "CREATED":
             self._announce([(new, answer)])
             return JobId(new.ref.id)
+        return self._first(job_id, request, answer, edits)
+
+    def preview(self, job_id: JobId, request: Request) -> ReplayPreview | None:
+        """Return what ``one`` would do; None where there is no such job.
+
+        Raises:
+            AlreadyReplayed, PayloadError, UnknownJob: as ``one`` would.
+        """
+        (stored,) = self._records.stored([job_id])
+        if stored is None:
+            return None
+        answer = self._store.replayed(job_id)
+        if answer.verdict == "STATE":
+            self._instead(job_id, request, answer)
+        new, edits = self._made(stored, request, None)
+        first = None if answer.verdict == "CREATED" else self._first(job_id, request, answer, edits)
+        return ReplayPreview(name=new.ref.name, queue=new.ref.queue, arguments=json.loads(new.payload), job_id=first)
+
+    def _made(self, stored: Stored, request: Request, delay: int | None) -> tuple[NewJob, str]:
+        """Return the job that a replay writes and a digest of its edits, unless nobody would know its name."""
+        (payload,) = self._store.payloads([JobId(stored.ref.id)])
+        made = self._new(stored, payload, request, delay)
+        if not request.force and stored.state == JobState.FAILED and not stored.replayed_as:
+            self._refuse_unknown([stored])
+        return made
+
+    def _first(self, job_id: JobId, request: Request, answer: Replayed, edits: str) -> JobId:
+        """Return the job of whoever came first; the same edits are the same replay."""
         if edits and answer.verdict == "EXISTING" and answer.further == edits:
             return JobId(answer.detail)
         return self._instead(job_id, request, answer)

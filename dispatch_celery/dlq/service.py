@@ -1,4 +1,4 @@
-"""The verbs of dead letters: list, groups, get, count, note, select, replay, replay_all, put_back, purge."""
+"""The verbs of dead letters: list, groups, get, count, note, select, preview, replay, replay_all, put_back, purge."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Final
 from dispatch_celery.clock import Duration, to_ms
 from dispatch_celery.dlq.filters import DeadLetterFilter
 from dispatch_celery.dlq.listing import DeadLetterListing
-from dispatch_celery.dlq.model import DeadLetter, DeadLetterGroup, DeadLetterOrigin
+from dispatch_celery.dlq.model import DeadLetter, DeadLetterOrigin, ReplayPreview
 from dispatch_celery.dlq.purging import Purges
+from dispatch_celery.dlq.reading import DeadLetterReading, gone
 from dispatch_celery.dlq.replaying import Replays, Request
 from dispatch_celery.dlq.returning import Returns
 from dispatch_celery.dlq.selection import BulkProgress, DeadLetterSelection
 from dispatch_celery.dlq.store import DeadLetterStore
-from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict
+from dispatch_celery.errors import ConfigurationError, StateConflict
 from dispatch_celery.ids import DeadLetterId, JobId, mint_nonce
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.options import check_duration, check_queue
 from dispatch_celery.jobs.service import JobService
-from dispatch_celery.store.paging import Page
 from dispatch_celery.work.body import refuse_in_body
 
 __all__ = ["DeadLetterService"]
@@ -32,7 +32,7 @@ _LONGEST_NOTE: Final = 2_000
 _LONGEST_NAME: Final = 100
 
 
-class DeadLetterService:
+class DeadLetterService(DeadLetterReading):
     """Everything callers may do with dead letters. Safe for threads."""
 
     def __init__(
@@ -45,45 +45,11 @@ class DeadLetterService:
         purges: Purges,
         returns: Returns,
     ) -> None:
-        self._store = store
+        super().__init__(store, listing)
         self._jobs = jobs
-        self._listing = listing
         self._replays = replays
         self._purges = purges
         self._returns = returns
-
-    def list(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
-        """Return one page of dead letters, the latest first. Filters: see ``DeadLetterFilter``."""
-        return self._listing.page(DeadLetterFilter.of(filters), limit=limit, cursor=cursor)
-
-    def groups(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetterGroup]:
-        """Return one page of groups of dead letters that share a fingerprint, that of the latest death first.
-
-        By ``name`` and ``fingerprint`` groups are chosen; other filters choose the dead letters that are counted, and
-        read all of them.
-        """
-        return self._listing.groups(DeadLetterFilter.of(filters), limit=limit, cursor=cursor)
-
-    def get(self, id: DeadLetterId | JobId | str) -> DeadLetter:  # noqa: A002 - the word of the whole API
-        """Return a dead letter by its own id, or by the id of its job.
-
-        Raises:
-            DeadLetterNotFound: there is none: it was purged, or its job was retried.
-        """
-        if id.startswith("job_"):
-            job_id = JobId.parse(id)
-            members = [str(job_id)]
-        else:
-            letter = DeadLetterId.parse(id)
-            members = [str(letter.job_id), str(letter)]
-        found = [letter for letter in self._store.read(members) if letter is not None]
-        if not found:
-            raise _gone(id)
-        return found[0]
-
-    def count(self, **filters: Any) -> int:
-        """Return how many dead letters there are; with filters, how many of them pass."""
-        return self._listing.count(DeadLetterFilter.of(filters))
 
     def note(self, id: DeadLetterId | JobId | str, text: str, *, by: str | None = None) -> DeadLetter:  # noqa: A002 - as above
         """Write a note on a dead letter; return it with its notes. The twenty latest are kept.
@@ -104,7 +70,7 @@ class DeadLetterService:
             self._store.note(member, mint_nonce(), (user_name() if by is None else by)[:_LONGEST_NAME], said)
             == "MISSING"
         ):
-            raise _gone(id)
+            raise gone(id)
         return self.get(id)
 
     def select(self, **filters: Any) -> DeadLetterSelection:
@@ -138,18 +104,48 @@ class DeadLetterService:
             UnknownJob: neither a live worker nor this process knows the job's name.
         """
         refuse_in_body("dispatch.dlq.replay()")
+        job_id, request = self._request(id, arguments, queue, delay, force=force)
+        found = self._replays.one(job_id, request, delay=None if delay is None else to_ms(delay) or None)
+        if found is None:
+            raise self._no_job(id)
+        return self._jobs.handle(found)
+
+    def preview(
+        self,
+        id: DeadLetterId | JobId | str,  # noqa: A002 - as above
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        delay: Duration | None = None,
+        force: bool = False,
+    ) -> ReplayPreview:
+        """Return what ``replay`` would make of the same words, and change nothing: its dry run.
+
+        Raises:
+            DispatchError: whatever ``replay`` would raise, as things stand.
+        """
+        job_id, request = self._request(id, arguments, queue, delay, force=force)
+        found = self._replays.preview(job_id, request)
+        if found is None:
+            raise self._no_job(id)
+        return found
+
+    @staticmethod
+    def _request(
+        name: str, arguments: Mapping[str, Any] | None, queue: str | None, delay: Duration | None, *, force: bool
+    ) -> tuple[JobId, Request]:
+        """Return the job that would be replayed, and how, once the words for it are such as can be."""
         if queue is not None:
             check_queue(queue)
         check_duration("delay", delay)
-        job_id = JobId.parse(id) if id.startswith("job_") else DeadLetterId.parse(id).job_id
-        request = Request(arguments=arguments, queue=queue, force=force)
-        found = self._replays.one(job_id, request, delay=None if delay is None else to_ms(delay) or None)
-        if found is None:
-            letter = self.get(id)
-            raise StateConflict(
-                f"{letter.id} is a raw message ({letter.reason}): put it back into its queue (dlq.put_back)"
-            )
-        return self._jobs.handle(found)
+        job_id = JobId.parse(name) if name.startswith("job_") else DeadLetterId.parse(name).job_id
+        return job_id, Request(arguments=arguments, queue=queue, force=force)
+
+    def _no_job(self, name: str) -> StateConflict:
+        letter = self.get(name)
+        return StateConflict(
+            f"{letter.id} is a raw message ({letter.reason}): put it back into its queue (dlq.put_back)"
+        )
 
     def put_back(self, id: DeadLetterId | str, *, queue: str | None = None, force: bool = False) -> DeadLetter:  # noqa: A002 - as above
         """Put a message that never became a job back into its queue, as it came, once; return its dead letter.
@@ -212,22 +208,6 @@ class DeadLetterService:
 
     # -- the same on an event loop, written by .ci/make_twins.py
 
-    async def alist(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetter]:
-        """Do as ``list``, without holding the event loop."""
-        return await asyncio.to_thread(self.list, limit=limit, cursor=cursor, **filters)
-
-    async def agroups(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page[DeadLetterGroup]:
-        """Do as ``groups``, without holding the event loop."""
-        return await asyncio.to_thread(self.groups, limit=limit, cursor=cursor, **filters)
-
-    async def aget(self, id: DeadLetterId | JobId | str) -> DeadLetter:  # noqa: A002 - the word of the whole API
-        """Do as ``get``, without holding the event loop."""
-        return await asyncio.to_thread(self.get, id)
-
-    async def acount(self, **filters: Any) -> int:
-        """Do as ``count``, without holding the event loop."""
-        return await asyncio.to_thread(self.count, **filters)
-
     async def anote(self, id: DeadLetterId | JobId | str, text: str, *, by: str | None = None) -> DeadLetter:  # noqa: A002 - the word of the whole API
         """Do as ``note``, without holding the event loop."""
         return await asyncio.to_thread(self.note, id, text, by=by)
@@ -243,6 +223,18 @@ class DeadLetterService:
     ) -> JobHandle[Any]:
         """Do as ``replay``, without holding the event loop."""
         return await asyncio.to_thread(self.replay, id, arguments=arguments, queue=queue, delay=delay, force=force)
+
+    async def apreview(
+        self,
+        id: DeadLetterId | JobId | str,  # noqa: A002 - the word of the whole API
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        delay: Duration | None = None,
+        force: bool = False,
+    ) -> ReplayPreview:
+        """Do as ``preview``, without holding the event loop."""
+        return await asyncio.to_thread(self.preview, id, arguments=arguments, queue=queue, delay=delay, force=force)
 
     async def areplay_all(
         self,
@@ -262,10 +254,6 @@ class DeadLetterService:
     async def apurge(self, id: DeadLetterId | JobId | str | None = None, **filters: Any) -> int:  # noqa: A002 - the word of the whole API
         """Do as ``purge``, without holding the event loop."""
         return await asyncio.to_thread(self.purge, id, **filters)
-
-
-def _gone(letter_id: str) -> DeadLetterNotFound:
-    return DeadLetterNotFound(f"there is no dead letter {letter_id}: it was purged, or its job was retried")
 
 
 def user_name() -> str:

@@ -123,6 +123,14 @@ class DeadLetterStore:
             rest=rest,
         )
 
+    def replayed(self, dead: JobId) -> Replayed:
+        """Return what a replay of this dead letter would be told, one without edits where it would be the first."""
+        fields = ("state", "replayed_as", "replayed_with")
+        state, first, edits = ask(self.port, Call.command("HMGET", self._keys.record(dead), *fields))
+        if first is not None:
+            return Replayed("EXISTING", text(first), text(edits))
+        return Replayed("CREATED") if text(state) == JobState.FAILED else Replayed("STATE", text(state) or "missing")
+
     def payloads(self, dead: Sequence[JobId]) -> list[bytes]:
         """Return the arguments of dead jobs, as JSON."""
         replies = ask_all(self.port, [Call.command("HGET", self._keys.record(one), "payload") for one in dead])

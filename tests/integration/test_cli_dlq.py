@@ -88,6 +88,60 @@ def test_one_is_shown_with_what_an_edit_must_give(yard: Graveyard, line: Command
     assert yard.dlq.count(replayed=True) == 0
 
 
+def test_one_is_replayed_later(yard: Graveyard, line: CommandLine) -> None:
+    """With the delay of the API, as a length of time."""
+    dead = yard.dead()
+    new = line.json("dlq", "replay", dead, "--delay", "10m")
+
+    assert new["state"] == "scheduled"
+    job = yard.dispatch.jobs.get(new["replayed_as"])
+    assert job.due_at is not None
+    assert (job.due_at - job.created_at).total_seconds() == 600
+    assert line.call("dlq", "replay", dead, "--delay", "soon").exit_code == 2
+
+
+def test_a_dry_run_of_one_checks_it_and_changes_nothing(yard: Graveyard, line: CommandLine) -> None:
+    """The new job is shown; arguments, queue and name are refused as the replay would; a second replay is told."""
+    dead, gone = yard.dead(), yard.kill(yard.dispatch.enqueue("yard.gone").id, "x", reason="unknown")
+    edits = ("--arguments", '{"amount": 9}', "--queue", "slow", "--delay", "10m")
+
+    shown = line.ok("dlq", "replay", dead, *edits, "--dry-run")
+    assert f"{dead} would be replayed as a new job yard.pay in the queue slow, due in 10 min\n" in shown
+    assert 'arguments: {"amount": 9}\nNothing was changed.' in shown
+    found = line.json("dlq", "replay", dead, *edits, "--dry-run")
+    assert (found["dry_run"], found["replayed_as"], found["delay"]) == (True, None, 600.0)
+    for words, code in (
+        ((dead, "--arguments", '{"amount": "much"}'), "payload_error"),
+        ((dead, "--queue", "a b"), "configuration_error"),
+        ((gone,), "unknown_job"),
+        (("job_01m7z9zf2ge009w1ef2z6aj5bg",), "dead_letter_not_found"),
+    ):
+        refused, real = line.call("dlq", "replay", *words, "--dry-run"), line.call("dlq", "replay", *words)
+        assert (refused.exit_code, f"[{code}]" in refused.stderr) == (1, True), refused.stderr
+        assert refused.stderr == real.stderr
+    assert line.json("dlq", "replay", gone, "--force", "--dry-run")["name"] == "yard.gone"
+    assert yard.dlq.count(replayed=True) == 0
+
+    new = line.json("dlq", "replay", dead, *edits)["replayed_as"]
+    assert line.json("dlq", "replay", dead, *edits, "--dry-run")["replayed_as"] == new
+    assert f"would return {new} and make nothing" in line.ok("dlq", "replay", dead, "--dry-run")
+    other = line.call("dlq", "replay", dead, "--queue", "other", "--dry-run")
+    assert (other.exit_code, "already_replayed" in other.stderr) == (1, True)
+    yard.dispatch.jobs.retry(again := yard.dead())
+    assert line.json("dlq", "replay", again, "--dry-run")["replayed_as"] == again
+
+
+def test_a_dry_run_of_many_checks_what_it_is_given(yard: Graveyard, line: CommandLine) -> None:
+    """A rate that is none is refused, as by the replay; no more are counted than would be replayed."""
+    yard.many_dead(3)
+
+    refused = line.call("dlq", "replay-all", "--rate", "potato", "--dry-run")
+    assert (refused.exit_code, "a rate is a number of jobs per second" in refused.stderr) == (1, True)
+    assert line.json("dlq", "replay-all", "--limit", "2", "--dry-run")["count"] == 2
+    shown = line.ok("dlq", "replay-all", "--limit", "2", "--dry-run")
+    assert "2 dead letters of 3 that pass would be replayed; nothing was changed" in shown
+
+
 def test_what_nobody_knows_is_refused_by_name(yard: Graveyard, line: CommandLine) -> None:
     """One job with the option that forces it, many with what was refused and why."""
     dead = yard.kill(yard.dispatch.enqueue("yard.gone").id, "x", reason="unknown")
