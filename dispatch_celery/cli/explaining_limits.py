@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dispatch_celery.cli.moments import stamp
 from dispatch_celery.cli.phrases import Explanation, Surroundings, count_of, named, start_worker
 from dispatch_celery.jobs.model import Job
-from dispatch_celery.queues.model import Limit, Place, Queue
+from dispatch_celery.queues.model import Limit, PerKey, Place, Queue
 
 __all__ = ["allowance", "explain_limited", "standing"]
+
+_WEIGHTS: Final = 5
+"""Keys whose weights are told; there may be one for each tenant."""
 
 
 def explain_limited(job: Job, around: Surroundings) -> Explanation:
@@ -57,7 +62,14 @@ def allowance(limit: Limit) -> str:
         f"{each.rate} of each {each.by} begin" if each and each.rate else "",
     ]
     said = [part for part in parts if part]
-    return " and ".join(said) if said else "keys take turns"
+    turns = f"keys take turns{_weights(each)}" if each and (each.weights or not said) else ""
+    return " and ".join([*said, *([turns] if turns else [])])
+
+
+def _weights(each: PerKey) -> str:
+    some = [f"{key!r} {weight:g}" for key, weight in list(each.weights.items())[:_WEIGHTS]]
+    more = ["..."] if len(each.weights) > _WEIGHTS else []
+    return f" (where others have one, {', '.join([*some, *more])})" if some else ""
 
 
 def _out(place: Place) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import click
@@ -12,6 +13,7 @@ from dispatch_celery.cli.moments import duration
 from dispatch_celery.cli.output import Columns, text_column
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.cli.unfamiliar import doubt_of_limit, tell
+from dispatch_celery.cli.values import json_weights
 from dispatch_celery.queues.model import PerKey, Queue
 
 __all__ = ["queues"]
@@ -54,6 +56,9 @@ def get_queue(session: Session, queue: str | None, job: str | None) -> None:
 @click.option("--key-concurrency", type=int, help="How many of each key run at once.")
 @click.option("--key-rate", metavar="RATE", help="How many of each key begin in a time.")
 @click.option("--key-burst", type=int, help="How many of each key may begin at once after a quiet time.")
+@click.option(
+    "--weights", type=json_weights, metavar="JSON", help='How many turns keys have where others have one: {"big": 3}.'
+)
 @with_session
 def limit_queue(
     session: Session,
@@ -68,11 +73,14 @@ def limit_queue(
     key_concurrency: int | None,
     key_rate: str | None,
     key_burst: int | None,
+    weights: Mapping[str, float] | None,
 ) -> None:
     """Limit a queue, or the jobs of one name, from now on. Replaces what was set before."""
-    if by is None and (key_concurrency or key_rate or key_burst):
-        raise click.UsageError("--key-concurrency, --key-rate and --key-burst need --per-key")
-    per_key = None if by is None else PerKey(by=by, concurrency=key_concurrency, rate=key_rate, burst=key_burst)
+    if by is None and (key_concurrency or key_rate or key_burst or weights):
+        raise click.UsageError("--key-concurrency, --key-rate, --key-burst and --weights need --per-key")
+    per_key = None
+    if by is not None:
+        per_key = PerKey(by=by, concurrency=key_concurrency, rate=key_rate, burst=key_burst, weights=weights or {})
     limit, doubt = session.dispatch.queues.limit, doubt_of_limit(session, queue, job)
     _print(session, limit(queue, job=job, concurrency=concurrency, rate=rate, burst=burst, per_key=per_key))
     tell(session, doubt)

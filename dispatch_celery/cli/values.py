@@ -10,7 +10,7 @@ from typing import Any, Final, Never
 
 import click
 
-__all__ = ["json_object", "json_of_call", "json_value"]
+__all__ = ["json_object", "json_of_call", "json_value", "json_weights"]
 
 _OF_CALL: Final = re.compile(r"(.+?#\d+)=(.*)", re.DOTALL)
 """Identities end with a number, so a ``=`` in the name of a step or an event is none that parts."""
@@ -29,6 +29,15 @@ def json_value(words: str) -> Any:
 
 def json_object(words: str) -> Mapping[str, Any]:
     """Return one JSON object: arguments by name."""
+    return _object(words, 'of arguments by name, such as \'{"order_id": "o-1"}\'')
+
+
+def json_weights(words: str) -> Mapping[str, Any]:
+    """Return one JSON object: the weights of keys, which the limit checks."""
+    return _object(words, "of weights by key, such as '{\"big\": 3}'")
+
+
+def _object(words: str, what: str) -> Mapping[str, Any]:
     try:
         found = _read(words)
     except (ValueError, RecursionError) as error:
@@ -36,10 +45,7 @@ def json_object(words: str) -> Mapping[str, Any]:
     else:
         why = "" if isinstance(found, dict) else f" (this is a {type(found).__name__})"
     if not isinstance(found, dict):
-        raise click.BadParameter(
-            f'give one JSON object of arguments by name, such as \'{{"order_id": "o-1"}}\'{why};'
-            " '-' reads it from the standard input"
-        )
+        raise click.BadParameter(f"give one JSON object {what}{why}; '-' reads it from the standard input")
     return found
 
 

@@ -38,13 +38,14 @@ def test_a_queue_is_limited_and_shown_in_the_words_of_the_limit(line: CommandLin
     """Every amount can be given; what was set is what is listed."""
     shown = line.ok(
         *("queues", "limit", "mail", "--concurrency", "10", "--rate", "100/m", "--burst", "20"),
-        *("--per-key", "scope.org_id", "--key-concurrency", "2", "--key-rate", "10/30s"),
+        *("--per-key", "scope.org_id", "--key-concurrency", "2", "--key-rate", "10/30s", "--weights", '{"big": 3}'),
     )
     line.ok("queues", "limit", "--job", "desk.send", "--rate", "5/s")
 
     assert "10 run at once and 100/m begin and 2 of each scope.org_id run at once and 10/30s of each" in shown
+    assert "keys take turns (where others have one, 'big' 3)" in shown
     found = line.dispatch.queues.get("mail")
-    each = PerKey(by="scope.org_id", concurrency=2, rate="10/30s")
+    each = PerKey(by="scope.org_id", concurrency=2, rate="10/30s", weights={"big": 3})
     assert found.limit == Limit(concurrency=10, rate="100/m", burst=20, per_key=each)
     assert [(one["kind"], one["name"]) for one in line.json("queues", "list")["records"]] == [
         ("queue", "mail"),
@@ -81,6 +82,9 @@ def test_a_queue_is_paused_resumed_and_lifted(line: CommandLine) -> None:
         (("mail", "--job", "desk.send", "--rate", "1/s"), "say which"),
         (("mail", "--per-key", "weather"), "is not known"),
         (("mail", "--rate", "1/s", "--key-rate", "1/s"), "need --per-key"),
+        (("mail", "--rate", "1/s", "--weights", '{"big": 3}'), "need --per-key"),
+        (("mail", "--per-key", "key", "--weights", '{"big": 0}'), "the weight of 'big' must be between 0.001 and 1000"),
+        (("mail", "--per-key", "key", "--weights", "big=3"), "give one JSON object of weights by key"),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_refused(line: CommandLine, words: tuple[str, ...], said: str) -> None:
