@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatch_celery.cli.phrases import count_of, group_of, is_undo, kind_of, share_of
-from dispatch_celery.workflows.model import PromiseRecord
+from dispatch_celery.workflows.model import ENDED, PromiseRecord, RunState
+from dispatch_celery.workflows.saga import OPEN
 
-__all__ = ["Line", "arranged", "counted"]
+__all__ = ["Line", "arranged", "counted", "undos_heading"]
 
 _MANY: Final = 20
 _FAILURES: Final = 3
@@ -100,3 +101,17 @@ def counted(members: Sequence[PromiseRecord]) -> str:
     order = sorted(found, key=lambda status: (_ORDER.index(status) if status in _ORDER else len(_ORDER), status))
     noun = "undo" if is_undo(members[0]) else "call"
     return f"{count_of(len(members), noun)}: {', '.join(f'{found[status]:,} {status}' for status in order)}"
+
+
+def undos_heading(state: RunState, lines: Sequence[Line]) -> str:
+    """Return what stands above the undos of a run: what became of them, or is to."""
+    undos = [promise for line in lines for promise in line.members or (line.promise,)]
+    left = any(undo.status in OPEN for undo in undos)
+    is_done, is_skipped = (any(undo.status == status for undo in undos) for status in ("undone", "skipped"))
+    over = " or ".join(["undone"] * is_done + ["skipped"] * is_skipped)
+    if not left:
+        return over
+    if state in ENDED and state != RunState.COMPLETED:
+        return f"{over}, or left as it is" if over else "not undone"
+    comes = "can still be undone" if state == RunState.COMPLETED else "to be undone"
+    return f"{over}, or {comes}" if over else comes

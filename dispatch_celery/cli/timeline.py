@@ -17,7 +17,7 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from dispatch_celery.cli.branches import Line, arranged, counted
+from dispatch_celery.cli.branches import Line, arranged, counted, undos_heading
 from dispatch_celery.cli.moments import when
 from dispatch_celery.cli.phrases import GROUPS, MADE_AT_ONCE, Member, hint_of, named, step_of
 from dispatch_celery.cli.plain import one_line, plain, printable
@@ -93,8 +93,7 @@ class Timeline:
         for place, (line, cells) in enumerate(zip((*calls, *undos), rows, strict=True)):
             if place == len(calls):
                 yield Text("")
-                can_be = "can still" if self.run.state == RunState.COMPLETED else "to"
-                yield Text(f"{can_be} be undone, the last effect first", "bold")
+                yield Text(f"{undos_heading(self.run.state, undos)}, the last effect first", "bold")
             stretch = stretches.get(line.promise.identity)
             yield from self._row(line, cells, widths, self._times.bar(stretch, bar, ascii_only=self.ascii_only))
 

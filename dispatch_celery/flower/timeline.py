@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from dispatch_celery.cli.branches import Line, arranged, counted
+from dispatch_celery.cli.branches import Line, arranged, counted, undos_heading
 from dispatch_celery.cli.moments import when
 from dispatch_celery.cli.phrases import GROUPS, MADE_AT_ONCE, Member, hint_of, is_under_way, step_of
 from dispatch_celery.cli.stretches import Stretch, Times
@@ -83,6 +83,7 @@ class Drawing:
 
     calls: Sequence[TimelineRow]
     undos: Sequence[TimelineRow]
+    undos_heading: str
     ticks: Sequence[tuple[float, str]]
     """Places on the axis and what stands there."""
     took: str
@@ -113,6 +114,7 @@ def draw(
     return Drawing(
         calls=[artist.row(one) for one in calls[:_MOST_ROWS]],
         undos=[artist.row(one) for one in undos[:_MOST_ROWS]],
+        undos_heading=undos_heading(run.state, undos).capitalize(),
         ticks=_ticks(times.end - times.start),
         took=times.whole.took,
         left_out=max(0, len(calls) - _MOST_ROWS) + max(0, len(undos) - _MOST_ROWS),

@@ -191,6 +191,30 @@ def test_undos_have_a_heading_of_their_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("state", "statuses", "heading"),
+    [
+        (RunState.WAITING, ("open", "open"), "to be undone"),
+        (RunState.PARKED, ("undone", "stuck"), "undone, or to be undone"),
+        (RunState.WAITING, ("undone", "retrying"), "undone, or to be undone"),
+        (RunState.WAITING, ("undone", "undone"), "undone"),
+        (RunState.FAILED, ("undone", "undone"), "undone"),
+        (RunState.FAILED, ("undone", "skipped"), "undone or skipped"),
+        (RunState.CANCELLED, ("open", "open"), "not undone"),
+        (RunState.CANCELLED, ("undone", "stuck"), "undone, or left as it is"),
+        (RunState.COMPLETED, ("open", "open"), "can still be undone"),
+        (RunState.COMPLETED, ("undone", "open"), "undone, or can still be undone"),
+    ],
+)
+def test_the_heading_of_undos_says_what_became_of_them(
+    state: RunState, statuses: tuple[str, str], heading: str
+) -> None:
+    """What was undone is not called to be undone, nor what was left undone by him who cancelled."""
+    undos = [call(f"undo:{name}#1", "undo", status) for name, status in zip("ab", statuses, strict=True)]
+
+    assert f"{heading}, the last effect first" in drawn(undos, of=run(state))
+
+
 def test_many_undos_of_a_group_are_one_line_and_those_of_jobs_are_none() -> None:
     """A job is cancelled with its run, and its own row says how it stands; of many children the undos are counted."""
     failure = Failure(type="RunFailed", message="no")

@@ -78,6 +78,7 @@ def test_bars_lie_where_calls_were() -> None:
     assert (charge.start, charge.width, charge.look) == (0, 20, "done")
     assert (sleep.start, sleep.width, sleep.look) == (20, 50, "done rest")
     assert (ship.start, ship.width, ship.look) == (70, 30, "failed")
+    assert drawing.undos_heading == "Undone"
     assert drawing.undos[0].bar is not None
     assert drawing.undos[0].bar.is_mark
     assert (drawing.calls[1].took, drawing.took) == ("~5.0 s", "10 s")
