@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from dispatch_celery.cli.moments import stamp
 from dispatch_celery.cli.phrases import Explanation, Surroundings, count_of, named, start_worker
 from dispatch_celery.jobs.model import Job
-from dispatch_celery.queues.model import Limit, PerKey, Place, Queue
+from dispatch_celery.queues.model import Limit, PerKey, Place, Queue, Rate
 
 __all__ = ["allowance", "explain_limited", "standing"]
 
@@ -31,18 +32,41 @@ def explain_limited(job: Job, around: Surroundings) -> Explanation:
             advice=f"`{around.command} queues resume {word}` lets it go on{' at once' if queue.paused_until else ''}.",
             since=since,
         )
+    own_at: datetime | None = None
     if place.granted or queue.limit is None:
         says, advice = f"{opening}: it has its permit of {what}, which is on its way.", "Nothing to do."
     else:
         ahead = f"; {count_of(place.ahead, 'job')} of its kind came before it" if place.ahead else ""
+        own_at = _own_turn(place, queue.limit)
         under = f" under the key {place.key!r}" if place.key else ""
         says = f"{opening}: {what} lets {allowance(queue.limit)}{under}, and {_out(place)}{ahead}."
+        says += _by_rate(place, own_at, around)
         advice = f"Nothing to do; `{around.command} queues limit {word} ...` changes the limit."
     if not around.live:
         advice = start_worker(job, around)
     elif not any(worker.leads for worker in around.live):
         advice = "A live worker takes the lead within seconds, and hands out permits."
-    return Explanation(explanation=says, advice=advice, since=since)
+    return Explanation(explanation=says, advice=advice, since=since, next_at=own_at)
+
+
+def _own_turn(place: Place, limit: Limit) -> datetime | None:
+    """Return about when the rates let a job itself begin, behind those of its key; others may put it off further."""
+    rates = [Rate.parse(one.rate) for one in (limit, limit.per_key) if one is not None and one.rate is not None]
+    if place.next_at is None or not rates:
+        return None
+    return place.next_at + timedelta(milliseconds=place.ahead * max(rate.interval for rate in rates))
+
+
+def _by_rate(place: Place, own_at: datetime | None, around: Surroundings) -> str:
+    """Return when the next may begin, and when the job itself, as a sentence; empty where no rate holds them."""
+    if place.next_at is None or own_at is None:
+        return ""
+    if not place.ahead:
+        return f" Its rate lets it begin about {around.ago(place.next_at)}."
+    return (
+        f" The rate lets the next of them begin about {around.ago(place.next_at)},"
+        f" and this one not before about {around.ago(own_at)}."
+    )
 
 
 def standing(queue: Queue) -> str:

@@ -163,6 +163,8 @@ class Place:
     """Whether it has been given the permit, which is on its way."""
     holders: tuple[str, ...] = ()
     """Some of those that have one."""
+    next_at: datetime | None = None
+    """About when a rate lets the next of its key begin; None where no rate holds it back now."""
 
 
 def checked_limits(queues: Mapping[str, Limit]) -> dict[str, Limit]:

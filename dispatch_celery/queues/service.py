@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from dispatch_celery.clock import Duration, to_ms
+from dispatch_celery.clock import Duration, from_ms, to_ms
 from dispatch_celery.errors import ConfigurationError, QueueNotFound
 from dispatch_celery.ids import JobId
 from dispatch_celery.queues.census import QueuesCensus
@@ -68,12 +68,15 @@ class QueueService:
         (queue,) = self._store.read([limit])
         known, ahead = self._store.known_of(limit, job_id)
         kind, _, name = limit.partition(":")
+        key = known.key if known else ""
+        next_at = self._store.next_at(limit, key)
         return Place(
             queue=queue or Queue(name=name, kind=kind),
-            key=known.key if known else "",
+            key=key,
             ahead=ahead,
             granted=known is not None and known.holds,
             holders=tuple(self._store.holders(limit, _SHOWN)),
+            next_at=None if next_at is None else from_ms(next_at),
         )
 
     def census(self) -> QueuesCensus:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dispatch_celery.queues.census import QueuesCensus, take_limit_census
 from dispatch_celery.queues.model import Queue
+from dispatch_celery.queues.pacing import next_by_rate
 from dispatch_celery.queues.records import in_force, queue_of
 from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call, Word
@@ -240,6 +241,10 @@ class LimitStore(WorkScripts):
         known, member = _known(job_id, text(line)), text(line).split(" ", 2)[2]
         before = Call.command("ZLEXCOUNT", keys.limit(limit, "waiting"), f"[{known.key}\t", f"({member}")
         return known, int(ask(self.port, before))
+
+    def next_at(self, limit: str, key: str) -> int | None:
+        """Return when a rate lets the next of a key begin, in ms since 1970; None where none holds it back."""
+        return next_by_rate(self.port, self._keys, limit, key, self._time.now)
 
     def holders(self, limit: str, count: int) -> list[str]:
         """Return some ids of those that have a permit."""
