@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from shlex import quote
+from typing import Final
 
+from dispatch_celery.cli.explaining_limits import standing
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.phrases import Explanation, Surroundings
 from dispatch_celery.cron.model import CronEntry, CronState
+from dispatch_celery.queues.model import Queue
 
 __all__ = ["comes_back", "disabled_words", "enable_words", "explain_entry", "since_disabled"]
 
+_NOT_FIRED: Final[Mapping[str, str]] = {
+    "overlapped": "what it created before had not ended (overlap {overlap})",
+    "passed": "nobody could fire it in time (misfire {misfire})",
+}
 
-def explain_entry(entry: CronEntry, around: Surroundings) -> Explanation:
-    """Say of an entry what it waits for."""
+
+def explain_entry(entry: CronEntry, around: Surroundings, *, paused: Sequence[Queue] = ()) -> Explanation:
+    """Say of an entry what it waits for; ``paused`` is what holds back the work that it creates."""
     call = f"{around.command} cron"
     if entry.state == CronState.DISABLED:
         return Explanation(
@@ -41,11 +50,36 @@ def explain_entry(entry: CronEntry, around: Surroundings) -> Explanation:
         )
     queued = f" A slot waits for the end of {entry.last_id}." if entry.queued_slot is not None else ""
     return Explanation(
-        explanation=f"{entry.name} fires {when(entry.next_fire_at, around.now)}.{queued}",
-        advice=f"Nothing has to be done; `{call} trigger {entry.id}` runs it now.",
+        explanation=f"{entry.name} fires {when(entry.next_fire_at, around.now)}.{queued}{_last(entry)}{_held(paused)}",
+        advice=_resume(paused, around) or f"Nothing has to be done; `{call} trigger {entry.id}` runs it now.",
         since=entry.last_fire_at,
         next_at=entry.next_fire_at,
     )
+
+
+def _last(entry: CronEntry) -> str:
+    """Return why the last slot was not fired, as a sentence; empty where it was."""
+    last = entry.fires[0] if entry.fires else None
+    why = "" if last is None else _NOT_FIRED.get(last.outcome, "")
+    if last is None or not why:
+        return ""
+    because = why.format(overlap=entry.overlap, misfire=entry.misfire)
+    return f" Its slot {stamp(last.slot)} UTC was not fired: {because}."
+
+
+def _held(paused: Sequence[Queue]) -> str:
+    """Return where the work that an entry creates is held back, as a sentence."""
+    where = [f"{_named(queue)} is {standing(queue)}" for queue in paused]
+    return f" What it creates waits: {' and '.join(where)}." if where else ""
+
+
+def _named(queue: Queue) -> str:
+    return f"the queue {queue.name!r}" if queue.kind == "queue" else f"the job name {queue.name!r}"
+
+
+def _resume(paused: Sequence[Queue], around: Surroundings) -> str:
+    words = [f"`{around.command} queues resume {'--job ' * (one.kind == 'job')}{one.name}`" for one in paused]
+    return f"{' and '.join(words)} lets it go on." if words else ""
 
 
 def since_disabled(entry: CronEntry) -> str:

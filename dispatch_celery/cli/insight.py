@@ -11,6 +11,7 @@ from dispatch_celery.app import Dispatch
 from dispatch_celery.cli.phrases import Member, RunSurroundings, Surroundings, is_undo
 from dispatch_celery.clock import from_ms
 from dispatch_celery.config import redact_url
+from dispatch_celery.events.model import Place
 from dispatch_celery.jobs.model import Job, JobRef
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.keys import Keys
@@ -28,6 +29,8 @@ _FIELDS = ("unknown_since", "publishes", "pid", "spec", "limited_at")
 _RUN_FIELDS = ("unknown_since", "publishes", "pid", "started_at", "parked_at", "enough")
 _MEMBER_FIELDS = ("state", "created_at")
 _DUE = ("start", "pause", "deadline")
+_NAMES = 1_000
+_SOME = 5
 
 
 class Insight:
@@ -161,6 +164,35 @@ class Insight:
             entry.identity: tuple((str(name), str(key)) for name, key in entry.head.get("n", ()))
             for entry in self._entries(run, waits)
         }
+
+    # -- by a name
+
+    def catalogued(self, name: str) -> tuple[str | None, datetime | None]:
+        """Return the queue of a job or workflow by its name, and when a live worker last knew it; None: nobody has."""
+        entry, known = ask_all(
+            self._store,
+            [
+                Call.command("HGET", self._keys.catalogue, name),
+                Call.command("ZSCORE", self._keys.known, name),
+            ],
+        )
+        queue = None if entry is None else str(json.loads(entry).get("queue") or "")
+        return queue, _moment(known)
+
+    def known_names(self) -> list[str]:
+        """Return the names of jobs and workflows that workers knew last, at most a thousand."""
+        found = words(ask(self._store, Call.command("ZREVRANGE", self._keys.known, 0, _NAMES - 1)))
+        return [name for name in found if "@" not in name]
+
+    def waiters(self, place: Place) -> tuple[int, list[str]]:
+        """Return how many waits there are at a topic, and the ids of some of their runs."""
+        key = self._keys.waiters(place.digest)
+        count, some = ask_all(self._store, [Call.command("HLEN", key), Call.command("HRANDFIELD", key, _SOME)])
+        return int(count), sorted({waiter.split(" ")[0] for waiter in words(some)})
+
+    def held(self, worker_id: str) -> list[str]:
+        """Return some of what a worker holds."""
+        return sorted(words(ask(self._store, Call.command("HRANDFIELD", self._keys.held(worker_id), _SOME))))
 
     def _entries(self, run: Run, identities: Sequence[str], *, previous: bool = False) -> list[Entry]:
         """Return what is stored of some durable calls; without those that are gone by now."""

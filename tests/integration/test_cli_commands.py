@@ -12,7 +12,7 @@ from celery import Celery
 from celery.bin.base import CLIContext
 from click.testing import CliRunner
 
-from dispatch_celery import Constant, Dispatch, JobId, Retry, WorkerId, scope
+from dispatch_celery import Constant, Dispatch, JobId, Retry, Secret, WorkerId, scope
 from dispatch_celery.cli.main import dispatch as group
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.jobs.model import Claim, JobRef
@@ -36,7 +36,7 @@ class Desk(CommandLine):
 
     def __post_init__(self) -> None:
         @self.dispatch.job(name="desk.pay", queue="desk", retry=Retry(2, Constant(60)), timeout=30)
-        def pay(card: str) -> str:
+        def pay(card: Secret[str]) -> str:
             return card
 
         self.pay = pay

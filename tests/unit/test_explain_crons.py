@@ -10,7 +10,7 @@ import pytest
 
 from dispatch_celery.cli.explaining_crons import explain_entry
 from dispatch_celery.cli.phrases import Surroundings
-from dispatch_celery.cron.model import CronEntry, Misfire, Overlap, Template, Timetable
+from dispatch_celery.cron.model import CronEntry, CronFire, Misfire, Overlap, Template, Timetable
 from dispatch_celery.ids import CronId
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
@@ -55,3 +55,28 @@ def test_each_state_is_explained(change: dict[str, Any], said: str, advice: str)
 
     assert said in found.explanation
     assert advice in found.advice
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("overlapped", "Its slot 2027-01-01 12:00:00 UTC was not fired: what it created before had not ended"),
+        ("passed", "was not fired: nobody could fire it in time (misfire once)."),
+        ("fired", ""),
+    ],
+)
+def test_it_is_told_why_the_last_slot_was_not_fired(outcome: str, said: str) -> None:
+    """What runs still, or that nobody could."""
+    fire = CronFire(outcome=outcome, slot=NOW, at=NOW, id=None)
+    found = explain_entry(replace(ENTRY, fires=(fire,)), Surroundings(now=NOW, command="celery dispatch"))
+
+    assert said in found.explanation
+    assert ("was not fired" in found.explanation) == bool(said)
+
+
+def test_one_that_an_older_release_disabled_is_told_by_its_last_edit() -> None:
+    """Since when is not on record then."""
+    found = explain_entry(replace(ENTRY, is_enabled=False), Surroundings(now=NOW, command="celery dispatch"))
+
+    assert "somebody has disabled it, before its last edit 2027-01-01 12:00:00 UTC" in found.explanation
+    assert found.since == NOW
