@@ -41,6 +41,7 @@ _FIELDS: Final = (
 _RANDOM: Final = re.compile(r"[hr](\(|/|$)", re.IGNORECASE)
 _ONE: Final = re.compile(r"(?<![\w#])(\w+)-\1(?:/\d+)?(?!\w)")
 """A range from a value to itself, which croniter takes for the whole cycle and every cron for that value."""
+_ANY: Final = ("*", "?")
 _LONGEST: Final = 500
 
 
@@ -95,6 +96,8 @@ def calendar_of(expression: str, *, either_day: bool = True) -> Calendar:
             position=1,
         )
     _check(expanded)
+    if either_day:
+        _check_days(expanded)
     try:
         return Calendar(expanded, either_day=either_day)
     except CroniterError as error:
@@ -131,6 +134,21 @@ def _check_field(expression: str, number: int, field: re.Match[str], fields: Seq
         f" (field {number + 1})",
         position=start + 1,
     )
+
+
+def _check_days(expression: str) -> None:
+    """Refuse the pairs of days of which croniter finds no moment, or forgets one."""
+    *_, day, _, weekday = re.finditer(r"\S+", expression)
+    nearest = "w" in day[0].lower() and weekday[0] not in _ANY
+    counted = set("#lL") & set(weekday[0]) and not day[0].startswith(_ANY)
+    if nearest or counted:
+        one, other = (day, weekday) if nearest else (weekday, day)
+        position = one.start() + 1
+        raise InvalidSchedule(
+            f"cron expression {expression!r}: {one[0]!r} cannot stand beside {other[0]!r}, at character {position}:"
+            " register an entry for each, or one whose job looks at the day",
+            position=position,
+        )
 
 
 def _accepts(number: int, text: str, count: int) -> bool:

@@ -142,8 +142,43 @@ def test_day_and_weekday_are_either_or_both() -> None:
 
 
 @pytest.mark.parametrize(
+    ("expression", "days"),
+    [
+        ("0 6 L * *", ["01-31", "02-28", "03-31"]),
+        ("0 6 l * *", ["01-31", "02-28", "03-31"]),
+        ("0 6 1,L * *", ["01-01", "01-31", "02-01"]),
+        ("0 6 * * fri#3", ["01-15", "02-19", "03-19"]),
+        ("0 6 * * 1#1,1#3", ["01-04", "01-18", "02-01"]),
+        ("0 6 * * sun#5", ["01-31", "05-30", "08-29"]),
+        ("0 6 * * L5", ["01-29", "02-26", "03-26"]),
+        ("0 6 1W 5-7 *", ["05-03", "06-01", "07-01"]),
+        ("0 6 L * 1", ["01-04", "01-11", "01-18"]),
+        ("0 6 */2 * 1#1", ["02-01", "03-01", "04-05"]),
+    ],
+)
+def test_last_days_and_counted_weekdays(expression: str, days: list[str]) -> None:
+    """``L`` is the last day of the month, ``fri#3`` the third Friday, ``L5`` the last, ``1W`` the nearest weekday."""
+    schedule, found = parse_schedule(expression), [stamp(datetime(2027, 1, 1, tzinfo=UTC))]
+    while len(found) <= len(days):
+        at = schedule.after(found[-1])
+        assert at is not None
+        found.append(at)
+
+    assert [f"{datetime.fromtimestamp(at / 1000, UTC):%m-%d}" for at in found[1:]] == days
+
+
+@pytest.mark.parametrize(
     ("text", "position"),
     [
+        ("0 6 15 * 1#1", 10),
+        ("0 0 6 L * mon#2", 11),
+        ("0 6 15 * L5", 10),
+        ("0 6 15w * 1", 5),
+        ("0 6 15W * */2", 5),
+        ("0 6 * * 5L", 9),
+        ("0 6 LW * *", 5),
+        ("0 6 * * 1,L5", 9),
+        ("0 6 * * 1#6", 9),
         ("61 * * * *", 1),
         ("* 24 * * *", 3),
         ("*/5 * 3,99 * *", 9),
