@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -43,22 +44,23 @@ class Gauges(Extension):
         self._queues = queues
         self._limits = limits
         self._me = ""
-        self._leads = False
+        self._leader_pid = 0
+        """The process that leads, as this one was told; a child that is forked from it later has the number, too."""
         self._seen: tuple[float, Picture | None] = (0.0, None)
         for name, unit, words, read in self._all():
             meter.create_observable_gauge(name, [self._observing(read)], unit, words)
 
     def on_worker_joined(self, worker: str) -> None:
         """Know who this process is."""
-        self._me, self._leads = worker, False
+        self._me, self._leader_pid = worker, 0
 
     def on_leader_changed(self, leader: str) -> None:
         """Know whether this process leads."""
-        self._leads = bool(leader) and leader == self._me
+        self._leader_pid = os.getpid() if leader and leader == self._me else 0
 
     def on_shutdown(self) -> None:
         """Leave it to the next leader."""
-        self._leads = False
+        self._leader_pid = 0
 
     def _all(self) -> Sequence[tuple[str, str, str, Callable[[Picture], Iterable[Figure]]]]:
         return (
@@ -92,7 +94,7 @@ class Gauges(Extension):
         return observe
 
     def _look(self) -> Picture | None:
-        if not self._leads:
+        if self._leader_pid != os.getpid():
             return None
         taken, seen = self._seen
         if seen is None or time.monotonic() - taken > _FRESH:

@@ -16,7 +16,7 @@ from tests.support.workers import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 _BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-_FILE = re.compile(r"# (\w+\.py)\n")
+_FILE = re.compile(r"# (\w+\.py)\b.*\n")
 
 
 def files_of(page: str, url: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from dispatch_celery import Dispatch, PerKey
 from dispatch_celery.clock import from_ms
 from dispatch_celery.cron.census import CronCensus, take_cron_census
 from dispatch_celery.cron.model import CronState
+from dispatch_celery.errors import StoreUnavailable
 from dispatch_celery.ids import CronId
 from dispatch_celery.queues.census import LimitCensus, take_limit_census
 from dispatch_celery.store.replies import ask, ask_all
@@ -24,7 +26,7 @@ from dispatch_celery.store.scripts import Call
 from dispatch_celery.telemetry import prometheus
 from dispatch_celery.telemetry.gauges import Gauges
 from dispatch_celery.telemetry.names import OTHER, Labels
-from dispatch_celery.telemetry.picture import folded, take_picture
+from dispatch_celery.telemetry.picture import Picture, folded, take_picture
 from dispatch_celery.testing import Kit
 from tests.support.crons import MINUTE, CronWorld, cron_world
 
@@ -107,6 +109,29 @@ def observed(source: Any) -> dict[tuple[str, str], float]:
         for metric in scope.metrics
         for point in metric.data.data_points
     }
+
+
+def test_a_child_of_the_process_that_leads_observes_nothing() -> None:
+    """It is forked with all that its parent knows, to take the place of one that died: the fleet is measured once."""
+    looks: list[int] = []
+
+    def look() -> Picture:
+        looks.append(1)
+        raise StoreUnavailable("not looked at")
+
+    reader = InMemoryMetricReader()
+    gauges = Gauges(MeterProvider([reader]).get_meter("test"), look=look, queues=Labels(), limits=Labels())
+    gauges.on_worker_joined("wrk_1")
+    gauges.on_leader_changed("wrk_1")
+    child = os.fork()
+    if not child:
+        reader.get_metrics_data()
+        os._exit(len(looks))
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    reader.get_metrics_data()
+    assert looks
 
 
 def of_limit(seen: Mapping[tuple[str, str], float], limit: str) -> dict[str, float]:
