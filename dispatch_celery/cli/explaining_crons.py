@@ -110,7 +110,7 @@ def _disabled_by_hand(entry: CronEntry, now: datetime) -> str:
 
 def comes_back(entry: CronEntry, command: str) -> str:
     """Return that an entry comes back when it is deleted, and what to do instead; empty where it does not."""
-    if entry.origin != "code":
+    if entry.origin != "code" or entry.state == CronState.ORPHANED:
         return ""
     return (
         f"It is declared in code, and comes back with the next worker or beat that declares it:"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dispatch_celery.cli.explaining_crons import explain_entry
+from dispatch_celery.cli.explaining_crons import comes_back, explain_entry
 from dispatch_celery.cli.phrases import Surroundings
 from dispatch_celery.cron.model import CronEntry, CronFire, Misfire, Overlap, Template, Timetable
 from dispatch_celery.ids import CronId
@@ -80,3 +80,10 @@ def test_one_that_an_older_release_disabled_is_told_by_its_last_edit() -> None:
 
     assert "somebody has disabled it, before its last edit 2027-01-01 12:00:00 UTC" in found.explanation
     assert found.since == NOW
+
+
+def test_only_what_code_declares_now_comes_back() -> None:
+    """An entry whose declaration has gone is deleted for good, as one of the API is."""
+    assert "disable it instead (`celery dispatch cron disable e`)" in comes_back(ENTRY, "celery dispatch")
+    assert comes_back(replace(ENTRY, orphaned_at=NOW), "celery dispatch") == ""
+    assert comes_back(replace(ENTRY, origin="api"), "celery dispatch") == ""
