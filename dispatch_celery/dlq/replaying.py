@@ -22,7 +22,7 @@ from dispatch_celery.jobs.definition import JobDefinition, named_call
 from dispatch_celery.jobs.model import JobRef, JobState, NewJob
 from dispatch_celery.jobs.records import JobRecords
 from dispatch_celery.jobs.service import JobService
-from dispatch_celery.jobs.writing import JobWriter
+from dispatch_celery.jobs.writing import JobWriter, limit_key_of
 from dispatch_celery.work.model import WakeUp
 from dispatch_celery.work.ports import Observer
 from dispatch_celery.work.records import Stored
@@ -147,6 +147,7 @@ class Replays:
         if request.arguments is not None:
             call = named_call(old.name, request.arguments, self._declared(old.name), enqueuer=lambda: self._jobs)
             payload, spec["summary"] = call.payload, call.summary
+            spec |= limit_key_of(call)
             edits += payload
         if request.queue is not None:
             edits += b"\0" + request.queue.encode()

@@ -28,7 +28,7 @@ from dispatch_celery.work import spans
 from dispatch_celery.work.model import SCHEMA, WakeUp
 from dispatch_celery.work.ports import Observer, Publisher
 
-__all__ = ["JobWriter"]
+__all__ = ["JobWriter", "limit_key_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,7 @@ class JobWriter:
             spec["scope"] = tenant
         if extra:
             spec |= extra
-        if call.definition.limit_key is not None:
-            spec["limit_key"] = _limit_key(call)
+        spec |= limit_key_of(call)
         unique = None if "parent" in spec else options.unique or call.definition.unique
         if unique is not None:
             spec |= _uniqueness(unique, call)
@@ -262,21 +261,22 @@ def _digest(call: Call[Any], unique: Unique | None) -> str:
     return sha256(call.payload).hexdigest()[:32] if call.options.idempotency_key is not None else ""
 
 
-def _limit_key(call: Call[Any]) -> str:
-    """Return what a limit tells the job apart by, as its declaration says.
+def limit_key_of(call: Call[Any]) -> dict[str, str]:
+    """Return what a limit tells the job apart by, as its declaration says and its record keeps it.
 
     Raises:
         ConfigurationError: the function raised, or returned no text.
     """
     name, function = call.definition.name, call.definition.limit_key
-    assert function is not None  # noqa: S101 - its caller has looked
+    if function is None:
+        return {}
     try:
         key = function(json.loads(call.payload))
     except Exception as error:
         raise ConfigurationError(f"limit_key of {name} raised {type(error).__name__}: {error}") from error
     if not isinstance(key, str):
         raise ConfigurationError(f"limit_key of {name} must return text, not {key!r}")
-    return key
+    return {"limit_key": key}
 
 
 def _conflict(job: NewJob, existing: str) -> IdempotencyConflict:

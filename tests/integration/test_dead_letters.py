@@ -57,6 +57,19 @@ def test_a_replay_with_edits_is_a_new_job_linked_both_ways(yard: Graveyard) -> N
     assert yard.world.problems() == []
 
 
+def test_a_replay_with_edits_has_their_key(yard: Graveyard) -> None:
+    """A limit that tells jobs apart tells it by what it does now."""
+    yard.pay.limit_key = lambda arguments: str(arguments["amount"])
+    dead = yard.dead()
+
+    edited, same = yard.dlq.replay(dead, arguments={"amount": 7}), yard.dlq.replay(yard.dead())
+
+    for new, key in ((edited, "7"), (same, "1")):
+        (stored,) = yard.world.records.stored([new.id])
+        assert stored is not None
+        assert stored.spec["limit_key"] == key
+
+
 def test_edits_are_checked_where_the_job_is_declared(yard: Graveyard) -> None:
     """Nothing is replayed by a refusal."""
     dead = yard.dead()
