@@ -15,7 +15,7 @@ from dispatch_celery.events.model import Place
 from dispatch_celery.jobs.model import Job, JobRef
 from dispatch_celery.store.client import RedisStore
 from dispatch_celery.store.keys import Keys
-from dispatch_celery.store.replies import ask, ask_all, text, words
+from dispatch_celery.store.replies import ask, ask_all, pairs, text, words
 from dispatch_celery.store.scripts import Call
 from dispatch_celery.worker.broker import wire
 from dispatch_celery.worker.checks import server_version
@@ -178,6 +178,11 @@ class Insight:
         )
         queue = None if entry is None else str(json.loads(entry).get("queue") or "")
         return queue, _moment(known)
+
+    def catalogue(self) -> dict[str, dict[str, Any]]:
+        """Return what workers have published of what they declare, by name; of a workflow also by name and version."""
+        stored = pairs(ask(self._store, Call.command("HGETALL", self._keys.catalogue)))
+        return {name: json.loads(entry) for name, entry in stored.items()}
 
     def known_names(self) -> list[str]:
         """Return the names of jobs and workflows that workers knew last, at most a thousand."""

@@ -6,19 +6,15 @@ to the standard error, the exit code stays 0, and ``--json`` prints the one docu
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
 
 import click
 
 from dispatch_celery.cli.plain import printable
 from dispatch_celery.cli.session import Session
-from dispatch_celery.store.replies import ask, pairs
-from dispatch_celery.store.scripts import Call
 
 __all__ = ["doubt_of_limit", "doubt_of_target", "quiet", "tell"]
 
@@ -75,22 +71,15 @@ def _doubt(told: str, name: str, known: Iterable[str]) -> str:
 def _names(session: Session, *, with_workflows: bool) -> set[str]:
     parts = session.dispatch._parts  # noqa: SLF001 - no service tells of declarations
     declared = {one.name for one in parts.registry} | set(parts.workflows.names() if with_workflows else ())
-    return declared | {name for name in _catalogue(session) if " " not in name}
+    return declared | {name for name in session.insight.catalogue() if " " not in name}
 
 
 def _queues(session: Session) -> set[str]:
     dispatch = session.dispatch
     parts = dispatch._parts  # noqa: SLF001 - as above
     declared = {one.queue for one in (*parts.registry, *parts.workflows)}
-    published = {entry.get("queue") for entry in _catalogue(session).values()}
+    published = {entry.get("queue") for entry in session.insight.catalogue().values()}
     limited = {name.removeprefix("queue:") for name in parts.declared_limits}
     consumed = {queue for worker in dispatch.workers.list() for queue in worker.queues}
     found = {*declared, *published, *limited, *consumed, *dispatch.jobs.ready(), *dispatch.app.amqp.queues}
     return {str(queue) for queue in found if queue}
-
-
-def _catalogue(session: Session) -> dict[str, dict[str, Any]]:
-    """Return what workers have published of what they declare, by name; of a workflow also by name and version."""
-    parts = session.dispatch._parts  # noqa: SLF001 - as above
-    stored = pairs(ask(parts.store, Call.command("HGETALL", parts.keys.catalogue)))
-    return {name: json.loads(entry) for name, entry in stored.items()}
