@@ -56,6 +56,21 @@ def test_a_queued_slot_is_released_by_the_term_that_reigns(world: World) -> None
     assert words(ask(world.port, store.releasing(queued, birth, term=second.term)))[0] == "WAITING"
 
 
+def test_a_queued_slot_whose_work_is_there_already_is_not_written_again(world: World) -> None:
+    """An operator brought it back from a copy, say."""
+    queued = _queued(world)
+    (first,) = world.records.stored([queued.last_id])
+    assert first is not None
+    world.end("complete", world.claim(first.ref, world.register()))  # type: ignore[arg-type]  # a job's
+    birth = Birth.of(queued, queued.queued_slot)
+    ref = world.enqueue(job_id=birth.ref.id)
+    job = world.records.raw(ref.id)
+
+    assert words(ask(world.port, crons(world).releasing(queued, birth, term="")))[0] == "REPEATED"
+    assert world.records.raw(ref.id) == job
+    assert stored(world).queued_slot is None
+
+
 def test_who_leads_again_has_another_term(world: World) -> None:
     """What it has sent under the one before, and what comes late, is refused."""
     registered(world)

@@ -6,7 +6,7 @@
 --          id: of what is created; last: the id of what a slot created last, run_now: of what was triggered last, whose
 --          records are `before`; or empty.
 --          timeout, grace: ms. fields: of the record, name and value in turn.
--- RETURNS  FIRED now | REPEATED now (the slot was fired before) | QUEUED now | OVERLAPPED now | PASSED now
+-- RETURNS  FIRED now | REPEATED now (the slot was fired or queued before) | QUEUED now | OVERLAPPED now | PASSED now
 --          | EARLY (it is not due yet) | STALE | GONE
 -- ERRORS   LEADERSHIP_LOST
 -- TRANSITIONS new>pending
@@ -32,16 +32,19 @@ local busy, beside = looks and active(KEYS[MORE]), looks and active(KEYS[MORE + 
 local outcome = 'FIRED'
 if A.fired == '' then
   outcome = 'PASSED'
-elseif seen[5] or ((busy or beside) and seen[4] == 'skip') then
+elseif seen[5] == A.fired or redis.call('EXISTS', K.record) == 1 then
+  -- A slot that comes again, since a clock was set back, is no second fire, and takes no other's place.
+  outcome = 'REPEATED'
+elseif (seen[5] and (seen[4] == 'skip' or seen[4] == 'queue_one')) or ((busy or beside) and seen[4] == 'skip') then
   outcome = 'OVERLAPPED'
 elseif (busy or beside) and seen[4] == 'queue_one' then
   outcome = 'QUEUED'
 end
 if A.next == '' then redis.call('ZREM', K.slots, A.cron) else redis.call('ZADD', K.slots, A.next_due, A.cron) end
 redis.call('HSET', K.entry, 'next_slot', A.next, 'next_due', A.next_due)
+if outcome == 'REPEATED' then return {'REPEATED', string.format('%.0f', now)} end
 if outcome == 'FIRED' then
-  -- A slot that comes again, since a clock was set back, is no second fire.
-  if not born(A.id, now) then return {'REPEATED', string.format('%.0f', now)} end
+  born(A.id, now)
   redis.call('HSET', K.entry, 'last_id', A.id, 'last_slot', A.fired, 'last_at', now)
   if busy then redis.call('ZADD', K.chores, now, 'cancel ' .. A.cron .. ' ' .. A.last) end
   if beside then redis.call('ZADD', K.chores, now, 'cancel ' .. A.cron .. ' ' .. A.run_now) end
