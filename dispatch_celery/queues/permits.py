@@ -77,12 +77,10 @@ class Permits:
     def _rekey(self, settled: Mapping[str, Settled | None]) -> bool:
         """Give some of those that changed limits know their keys anew; return whether there were such limits."""
         changed = {limit: one.rekey for limit, one in settled.items() if one is not None and one.rekey}
-        for (limit, cursor), by in zip(changed.items(), self._store.by(list(changed)), strict=True):
-            after, known = self._store.known(limit, cursor, BATCH)
+        for (limit, mark), by in zip(changed.items(), self._store.by(list(changed)), strict=True):
+            after, known = self._store.known(limit, mark, BATCH)
             keys = self._keys_of([(one.id, by) for one in known]) if by else {}
-            self._store.rekey(
-                limit, by, cursor, after, [(one.id, one.ask, keys.get((one.id, by), "")) for one in known]
-            )
+            self._store.rekey(limit, by, mark, after, [(one.id, one.ask, keys.get((one.id, by), "")) for one in known])
         return bool(changed)
 
     def _to_look_at(self) -> list[str]:

@@ -74,6 +74,7 @@ class LimitStore(WorkScripts):
             "known": keys.limit(limit, "known"),
             "buckets": keys.limit(limit, "buckets"),
             "declared": keys.limits_declared,
+            "permits": keys.permits,
         }
         arguments: dict[str, Word] = {
             "now": self._time.word,
@@ -102,7 +103,10 @@ class LimitStore(WorkScripts):
         ask_all(self.port, calls)
 
     def look(self, limit: str, revision: int) -> None:
-        """Leave word that a limit was changed, and ring the leader."""
+        """Leave word that a limit is in force as it was changed, and ring the leader.
+
+        The script has left word of its own: the leader may have taken that in before an older change was put in force.
+        """
         row = f"look - {revision} {limit}"
         calls = [Call.command("ZADD", self._keys.permits, 0, row), Call.command("PUBLISH", self._keys.permits, "look")]
         ask_all(self.port, calls)
@@ -140,21 +144,33 @@ class LimitStore(WorkScripts):
         *replies, grants = ask_all(self.port, [*calls, self._granted(batch)])
         return {limit: _settled(words(reply)) for limit, reply in zip(told, replies, strict=True)}, words(grants)
 
-    def known(self, limit: str, cursor: str, count: int) -> tuple[str, list[Known]]:
-        """Return about so many of those that a limit knows, from a cursor on, and the next cursor: 0 at the end."""
-        reply = ask(self.port, Call.command("HSCAN", self._keys.limit(limit, "known"), cursor, "COUNT", count))
-        lines = words(reply[1])
-        return text(reply[0]), [_known(job_id, line) for job_id, line in zip(lines[::2], lines[1::2], strict=True)]
+    def known(self, limit: str, mark: str, count: int) -> tuple[str, list[Known]]:
+        """Return about so many of those that a limit knows, from a mark on, and the next mark: 0 at the end.
 
-    def rekey(self, limit: str, by: str, cursor: str, after: str, keys: Sequence[tuple[str, str, str]]) -> bool:
-        """Tell a limit the keys (id, number of the request, key) of those from one cursor to the next.
+        A mark says nothing to another process of the server, which keeps them in another order: there is begun anew.
+        """
+        cursor, _, process = mark.partition(" ")
+        calls = [
+            Call.command("INFO", "server"),
+            Call.command("HSCAN", self._keys.limit(limit, "known"), cursor, "COUNT", count),
+        ]
+        info, (after, found) = ask_all(self.port, calls)
+        answers = next(line.partition(":")[2] for line in text(info).splitlines() if line.startswith("run_id:"))
+        if cursor != "0" and process != answers:
+            return self.known(limit, "0", count)
+        lines = words(found)
+        known = [_known(job_id, line) for job_id, line in zip(lines[::2], lines[1::2], strict=True)]
+        return text(after) if text(after) == "0" else f"{text(after)} {answers}", known
+
+    def rekey(self, limit: str, by: str, mark: str, after: str, keys: Sequence[tuple[str, str, str]]) -> bool:
+        """Tell a limit the keys (id, number of the request, key) of those from one mark to the next.
 
         Returns False where that is not what it needs: it was changed, or somebody else went on from there.
         """
         call = Call.of(
             "queues/rekey",
             self._limit_keys(limit),
-            {"by": by, "cursor": cursor, "next": after},
+            {"by": by, "cursor": mark, "next": after},
             rest=[word for one in keys for word in one],
         )
         return words(ask(self.port, call))[0] == "DONE"

@@ -164,8 +164,9 @@ def test_keys_that_are_told_late_are_not_taken_in(world: World) -> None:
     world.settle()
     service.limit("q", concurrency=10, per_key=PerKey(by="scope"))
     service.limit("q", concurrency=10, per_key=BY_TO)
+    mark = world.ask("HGET", world.keys.limit("queue:q"), "rekey").decode()
 
-    assert not world.limits.rekey("queue:q", "scope", "0", "0", [(ref.id, "1", "a")])
+    assert not world.limits.rekey("queue:q", "scope", mark, "0", [(ref.id, "1", "a")])
 
 
 # -- other arguments

@@ -272,7 +272,8 @@ def _rekey(world: World) -> Act:
     refs = [world.enqueue(scope="a"), world.enqueue(scope="b")]
     world.settle()
     world.limit(concurrency=1, per_key=PerKey(by="scope"))
-    return lambda: world.limits.rekey("queue:q", "scope", "0", "0", [(ref.id, "1", ref.scope) for ref in refs])
+    mark = world.ask("HGET", world.keys.limit("queue:q"), "rekey").decode()
+    return lambda: world.limits.rekey("queue:q", "scope", mark, "0", [(ref.id, "1", ref.scope) for ref in refs])
 
 
 def _dissolve(world: World) -> Act:

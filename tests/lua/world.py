@@ -149,10 +149,11 @@ class World:
         return job.ref
 
     def limit(self, limit: str = "queue:q", **amounts: Any) -> None:
-        """Set a limit, and put it in force."""
+        """Set a limit, and put it in force; the leader has heard of it."""
         rule = Limit(**amounts)
-        self.limits.set(limit, dump_limit(rule), weights=rule.per_key.weights if rule.per_key else {})
+        revision = self.limits.set(limit, dump_limit(rule), weights=rule.per_key.weights if rule.per_key else {})
         self.limits.enforce([limit])
+        self.limits.done([f"look set {revision} {limit}"], [])
 
     def settle(self, limit: str = "queue:q", *, told: Sequence[tuple[str, str, str, str]] | None = None) -> list[str]:
         """Take in what was left for a limit, or what is given; return who has been granted a permit since, in order."""

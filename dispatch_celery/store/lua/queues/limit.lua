@@ -1,6 +1,6 @@
 -- PURPOSE  Sets, changes or pauses a limit, live; its permits and what waits for them stay. What neither limits nor pauses
---          any more is lifted: whoever waits goes.
--- KEYS     limit names weights known buckets declared
+--          any more is lifted: whoever waits goes. Leaves word for the leader, since its caller may die here.
+-- KEYS     limit names weights known buckets declared permits
 -- ARGV     now limit ends declaration weights *words
 --          ends: when a pause is to end, which leaves one that lasts longer as it is; empty: no such pause.
 --          declaration: what an app has declared, which is set only where it was not the last; empty: not by an app.
@@ -12,7 +12,7 @@
 -- COST     O(words + log n)
 -- INCLUDE  clock
 local now = clock(A.now)
-local there = redis.call('HMGET', K.limit, 'paused', 'paused_until', 'revision', 'by')
+local there = redis.call('HMGET', K.limit, 'paused', 'paused_until', 'revision', 'by', 'unkeyed')
 if A.ends ~= '' and there[1] and tonumber(there[2] or math.huge) >= tonumber(A.ends) then return {'SAME', there[3]} end
 if A.declaration ~= '' then
   if redis.call('HGET', K.declared, A.limit) == A.declaration then return {'SAME', there[3] or '0'} end
@@ -30,15 +30,21 @@ end
 local seen = redis.call('HMGET', K.limit, 'spoken', 'paused', 'by')
 if seen[1] or seen[2] then
   redis.call('HDEL', K.limit, 'lifted')
-  if seen[3] ~= there[4] then
-    -- Whoever is known is known by another key: nothing is handed out until all have theirs anew.
-    if redis.call('HLEN', K.known) > 0 then redis.call('HSET', K.limit, 'rekey', '0') end
+  if seen[3] ~= there[4] or there[5] then
+    -- Whoever is known is known by another key: nothing is handed out until all have theirs anew. From the beginning, and
+    -- by the change that asks for it: what somebody still does for an earlier one is none of it.
+    if redis.call('HLEN', K.known) > 0 then redis.call('HSET', K.limit, 'rekey', '0 ' .. (there[3] or '')) end
+    redis.call('HDEL', K.limit, 'unkeyed')
     redis.call('DEL', K.buckets)
   end
 else
-  redis.call('HDEL', K.limit, 'rekey')
+  -- Whoever waits goes, by whatever key; who still waits when a limit is set again gets one then.
+  if redis.call('HDEL', K.limit, 'rekey') == 1 or seen[3] ~= there[4] then redis.call('HSET', K.limit, 'unkeyed', '1') end
   redis.call('HSET', K.limit, 'lifted', '1')
 end
 redis.call('HSET', K.limit, 'review', '')
 redis.call('ZADD', K.names, 'NX', now, A.limit)
-return {'DONE', string.format('%.0f', redis.call('HINCRBY', K.limit, 'revision', 1))}
+local revision = string.format('%.0f', redis.call('HINCRBY', K.limit, 'revision', 1))
+redis.call('ZADD', K.permits, 0, 'look set ' .. revision .. ' ' .. A.limit)
+redis.call('PUBLISH', K.permits, 'look')
+return {'DONE', revision}

@@ -1,8 +1,8 @@
 -- PURPOSE  Gives some of those that a limit knows the keys it tells them apart by since it was changed; each keeps its place.
 -- KEYS     limit waiting holders known
 -- ARGV     by cursor next *words
---          by: what the keys were told by. cursor, next: from where to where this goes through all that are known; next
---          is 0 at the end. words: id, number of the request, and key in turn.
+--          by: what the keys were told by. cursor, next: marks from where to where this goes through all that are known;
+--          next is 0 at the end. words: id, number of the request, and key in turn.
 -- RETURNS  DONE | STALE (keys are told by something else, or another went on from there)
 -- ERRORS   none
 -- TRANSITIONS none
