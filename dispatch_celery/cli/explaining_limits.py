@@ -38,7 +38,7 @@ def explain_limited(job: Job, around: Surroundings) -> Explanation:
     else:
         ahead = f"; {count_of(place.ahead, 'job')} of its kind came before it" if place.ahead else ""
         own_at = _own_turn(place, queue.limit)
-        under = f" under the key {place.key!r}" if place.key else ""
+        under = _under(place, queue.limit)
         says = f"{opening}: {what} lets {allowance(queue.limit)}{under}, and {_out(place)}{ahead}."
         says += _by_rate(place, own_at, around)
         advice = f"Nothing to do; `{around.command} queues limit {word} ...` changes the limit."
@@ -47,6 +47,15 @@ def explain_limited(job: Job, around: Surroundings) -> Explanation:
     elif not any(worker.leads for worker in around.live):
         advice = "A live worker takes the lead within seconds, and hands out permits."
     return Explanation(explanation=says, advice=advice, since=since, next_at=own_at)
+
+
+def _under(place: Place, limit: Limit) -> str:
+    """Return under which key a job waits; empty where keys are not told apart."""
+    if place.key:
+        return f" under the key {place.key!r}"
+    if limit.per_key is None:
+        return ""
+    return f" (this job has no {limit.per_key.by}: it shares one key with all that have none)"
 
 
 def _own_turn(place: Place, limit: Limit) -> datetime | None:
@@ -86,7 +95,9 @@ def allowance(limit: Limit) -> str:
         f"{each.rate} of each {each.by} begin" if each and each.rate else "",
     ]
     said = [part for part in parts if part]
-    turns = f"keys take turns{_weights(each)}" if each and (each.weights or not said) else ""
+    bounded = each and (each.concurrency or each.rate)
+    whose = "" if not each or bounded or not said else f" of {each.by}"
+    turns = f"keys{whose} take turns{_weights(each)}" if each and (each.weights or not bounded) else ""
     return " and ".join([*said, *([turns] if turns else [])])
 
 

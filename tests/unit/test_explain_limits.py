@@ -68,3 +68,14 @@ def test_weights_are_told_with_the_limit() -> None:
 
     assert allowance(Limit(per_key=PerKey(by="key"))) == "keys take turns"
     assert allowance(Limit(per_key=each)).endswith("'k4' 4, 'k5' 5, ...)")
+    assert allowance(Limit(concurrency=2, per_key=PerKey(by="scope"))) == "2 run at once and keys of scope take turns"
+
+
+def test_a_job_without_a_key_is_told_so() -> None:
+    """It shares the empty key: a misspelt path is seen here."""
+    limit = Limit(concurrency=2, per_key=PerKey(by="arguments.tenat", concurrency=1))
+    place = Place(queue=Queue(name="post", limit=limit, limited=4))
+
+    assert "(this job has no arguments.tenat: it shares one key with all that have none)" in said(place)[0]
+    assert " under the key 'ann', and" in said(replace(place, key="ann"))[0]
+    assert "shares" not in said(RATED)[0]
