@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from shlex import quote
 from typing import Final
 
@@ -14,6 +14,9 @@ from dispatch_celery.cron.model import CronEntry, CronState
 from dispatch_celery.queues.model import Queue
 
 __all__ = ["comes_back", "disabled_words", "enable_words", "explain_entry", "since_disabled"]
+
+_LATE: Final = timedelta(seconds=10)
+"""For how long nobody may fire when a leader has died: until then a slot that is due is no sign of trouble."""
 
 _NOT_FIRED: Final[Mapping[str, str]] = {
     "overlapped": "what it created before had not ended (overlap {overlap})",
@@ -41,6 +44,13 @@ def explain_entry(entry: CronEntry, around: Surroundings, *, paused: Sequence[Qu
             explanation=f"{entry.name} does not fire any more: its last slot has been.",
             advice=f"Register it again with a later end date, or `{call} delete {entry.id}`.",
             since=entry.last_fire_at,
+        )
+    if entry.next_fire_at is not None and around.now - _LATE < entry.next_fire_at < around.now:
+        return Explanation(
+            explanation=f"{entry.name} is due since {when(entry.next_fire_at, around.now)}, and fires at any moment.",
+            advice=f"Nothing has to be done; if `{around.command} explain {entry.id}` tells the same moment for longer"
+            " than ten seconds, nobody fires.",
+            since=entry.next_fire_at,
         )
     if entry.next_fire_at is not None and entry.next_fire_at < around.now:
         return Explanation(

@@ -46,6 +46,7 @@ ENTRY = CronEntry(
         ({"is_enabled": False}, "somebody has disabled it", "cron enable"),
         ({"orphaned_at": NOW}, "no live worker or beat declares it in its code", "cron delete"),
         ({"next_slot": None, "next_due": None}, "its last slot has been", "later end date"),
+        ({"next_due": DUE - 301_000}, "is due since 2027-01-01 11:59:59 UTC (1.0 s ago), and fires at any", "Nothing"),
         ({"next_due": DUE - 600_000}, "should have fired 2027-01-01 11:55:00 UTC (5 min ago)", "celery beat"),
     ],
 )
