@@ -113,7 +113,9 @@ def retry_job(session: Session, job_id: str) -> None:
 @with_session
 def run_job_now(session: Session, job_id: str) -> None:
     """Make a scheduled or retrying job ready at once."""
-    print_moved(session.output, job_id, session.dispatch.jobs.run_now(job_id), "it waits for nothing but a worker")
+    state = session.dispatch.jobs.run_now(job_id)
+    words = "it waits for a permit" if state == JobState.LIMITED else "it waits for nothing but a worker"
+    print_moved(session.output, job_id, state, words)
 
 
 def print_moved(output: Output, some_id: str, state: str, words: str) -> None:

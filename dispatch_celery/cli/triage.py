@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -26,6 +26,8 @@ __all__ = ["LETTER_SECRET", "purge_letters", "put_back_letters", "replay_letter"
 
 LETTER_SECRET = (*SECRET, "attempts", "traceback", "raw", "job")
 """What lists of dead letters leave out."""
+
+_ONE_OR_ALL: Final = "give one ID alone, or --all with filters, to which --dry-run belongs"
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Count them, show the latest, and change nothing.")
 
@@ -58,6 +60,8 @@ def replay_letter(
     handle = service.replay(letter_id, arguments=arguments, **how)
     if output.as_json:
         output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
+    elif handle.id.endswith(letter_id.partition("_")[2]):
+        output.line(f"{handle.id} is no dead letter, or none any more: it is {handle.state()}; nothing was done")
     else:
         output.line(f"{letter_id} is replayed as {handle.id}")
 
@@ -70,8 +74,10 @@ def _print_replay(
     if output.as_json:
         facts = {"name": found.name, "queue": found.queue, "delay": delay, **called.fields}
         output.document({"id": letter_id, "dry_run": True, "replayed_as": found.job_id, **facts})
+    elif found.job_id is not None and found.job_id.endswith(letter_id.partition("_")[2]):
+        output.line(f"{found.job_id} is no dead letter, or none any more: nothing would be made")
     elif found.job_id is not None:
-        output.line(f"{letter_id} was replayed or retried before: this would return {found.job_id} and make nothing")
+        output.line(f"{letter_id} was replayed before: this would return {found.job_id} and make nothing")
     else:
         due = f", due in {span(delay)}" if delay else ""
         output.line(f"{letter_id} would be replayed as a new job {found.name} in the queue {found.queue}{due}")
@@ -134,7 +140,7 @@ def put_back_letters(
         _told(output, {"id": letter.id, "put_back_at": letter.replayed_as}, words)
         return
     if letter_id is not None or not everything or target is not None:
-        raise click.UsageError("give one ID, or --all with filters")
+        raise click.UsageError(_ONE_OR_ALL)
     asked = {"kind": DeadLetterKind.MESSAGE, **({} if force else {"replayed": False}), **filters}
     if dry_run:
         _preview(output, service.select(**asked), "put back")
@@ -157,7 +163,7 @@ def purge_letters(
     """Delete one dead letter, or all that pass the filters, with the records of their jobs. Cannot be undone."""
     service, output, filters = session.dispatch.dlq, session.output, dead_letters_asked_for(**options)
     if (letter_id is None) != everything or (letter_id is not None and (filters or dry_run)):
-        raise click.UsageError("give one ID, or --all with filters")
+        raise click.UsageError(_ONE_OR_ALL)
     if dry_run:
         _preview(output, service.select(**filters), "deleted")
         return

@@ -147,7 +147,8 @@ def _retry_job(desk: Desk, job_id: str, asked: Asked) -> Done:
 def _run_job_now(desk: Desk, job_id: str, asked: Asked) -> Done:
     _check_job(desk, job_id, asked)
     state = desk.dispatch.jobs.run_now(job_id)
-    return Done(message=f"{job_id} is {state}: it waits for nothing but a worker.", about=job_id)
+    words = "it waits for a permit" if state == JobState.LIMITED else "it waits for nothing but a worker"
+    return Done(message=f"{job_id} is {state}: {words}.", about=job_id)
 
 
 # -- runs
