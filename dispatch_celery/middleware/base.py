@@ -54,6 +54,10 @@ class MiddlewareStack:
         if not callable(middleware):
             raise ConfigurationError(f"a middleware is a callable (context, call_next), not {middleware!r}")
         added: object = middleware
+        if isinstance(added, type):
+            raise ConfigurationError(
+                f"a middleware is an instance, not the class {added.__name__}: add {added.__name__}(...)"
+            )
         if self._state is not None and isinstance(added, Joined):
             added.join_state(self._state)
         is_async = inspect.iscoroutinefunction(middleware) or inspect.iscoroutinefunction(type(middleware).__call__)

@@ -59,10 +59,13 @@ class CircuitBreaker:
             raise ConfigurationError(f"a CircuitBreaker's pause is 'job', 'queue' or something to call, not {pause!r}")
         if failures < 1 or probes < 1 or to_ms(cooldown) < 1 or to_ms(window) < 1:
             raise ConfigurationError("a CircuitBreaker needs failures and probes from 1, and a window and a cooldown")
+        kinds = failing if isinstance(failing, tuple) else (failing,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise ConfigurationError(f"a CircuitBreaker's failing is a tuple of exception classes, not {failing!r}")
         self._limits = BreakerLimits(
             failures=failures, window=to_ms(window), cooldown=to_ms(cooldown), probes=probes, hold=to_ms(cooldown)
         )
-        self._failing = failing
+        self._failing = kinds
         self._key = key
         self._pause = pause
         self._state: Callable[[], MiddlewareStore] | None = None

@@ -14,6 +14,8 @@ from dispatch_celery.ids import JobId
 from dispatch_celery.jobs.context import JobContext
 from dispatch_celery.jobs.model import JobRef
 from dispatch_celery.middleware.base import MiddlewareStack
+from dispatch_celery.middleware.breaker import CircuitBreaker
+from dispatch_celery.middleware.logs import LogExecutions
 from dispatch_celery.scope import Scope
 
 CONTEXT = JobContext(
@@ -110,3 +112,16 @@ def test_what_cannot_be_called_is_refused() -> None:
     """The error shows the form of a middleware."""
     with pytest.raises(ConfigurationError, match=r"callable \(context, call_next\)"):
         MiddlewareStack().add(3)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_a_class_is_refused() -> None:
+    """It would be made anew for each execution, and no handler called."""
+    for one in (LogExecutions, CircuitBreaker):
+        with pytest.raises(ConfigurationError, match=rf"add {one.__name__}\(\.\.\.\)"):
+            MiddlewareStack().add(one)  # type: ignore[arg-type]
+
+
+def test_what_is_failing_is_a_kind_of_exception() -> None:
+    """Else the first failure would be told as another one."""
+    with pytest.raises(ConfigurationError, match="failing is a tuple of exception classes, not 'ConnectionError'"):
+        CircuitBreaker(failing="ConnectionError")  # type: ignore[arg-type]
