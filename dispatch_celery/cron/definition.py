@@ -65,7 +65,7 @@ class CronOptions:
         except ValueError as error:
             raise ConfigurationError(f"jitter: {error}") from None
         if not 0 <= jitter <= 86_400_000:
-            raise ConfigurationError(f"jitter must be 0 seconds to a day, not {self.jitter!r}")
+            raise ConfigurationError(f"jitter must be 0 seconds to a day, not {jitter / 1000:,g} s")
         return Timetable(
             schedule=schedule,
             zone=default_zone if self.timezone is None else self.timezone,

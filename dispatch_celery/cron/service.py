@@ -249,6 +249,8 @@ class CronService(CronReading):
 
 
 def _conflict(name: str, expected: int, current: int) -> CronConflict:
+    if not current:
+        return CronConflict(f"there is no cron entry {name!r} yet, and you have seen revision {expected} of it")
     return CronConflict(
         f"cron entry {name!r} was edited meanwhile: it is at revision {current}, and you have seen {expected};"
         " nothing was changed: read it again, and decide anew"

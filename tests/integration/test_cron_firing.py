@@ -237,6 +237,8 @@ def test_the_later_of_two_edits_is_told(world: CronWorld) -> None:
     with pytest.raises(CronConflict):
         world.dispatch.crons.delete("e", revision=seen.revision)
     assert world.entry().schedule == "*/5 * * * *"
+    with pytest.raises(CronConflict, match="there is no cron entry 'f' yet"):
+        world.dispatch.crons.register("f", "@daily", "j", revision=7)
 
 
 def test_two_edits_at_once_conflict(world: CronWorld) -> None:
