@@ -43,7 +43,11 @@ class QueueService:
         ready = self._ready()
         (found,) = self._store.read([name])
         if found is None and queue not in ready:
-            raise QueueNotFound(f"nothing waits in {name.replace(':', ' ', 1)}, and it has no limit")
+            if queue is None:
+                raise QueueNotFound(f"the jobs named {job!r} have no limit, and no pause")
+            raise QueueNotFound(
+                f"nothing is ready in the queue {queue!r}, and it has no limit; a job's name goes by job="
+            )
         return replace(found or Queue(name=str(queue)), ready=ready.get(queue or "", 0))
 
     def list(self) -> Page[Queue]:
