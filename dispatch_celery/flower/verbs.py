@@ -234,6 +234,8 @@ def _replay_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
     letter = _check_letter(desk, letter_id, asked) if asked.expected or edits else None
     if letter is None or letter.job is None or not edits:
         handle = desk.dispatch.dlq.replay(letter_id)
+        if handle.id.endswith(letter_id.partition("_")[2]):
+            return Done(message=f"{handle.id} is no dead letter, or none any more: nothing was done.", about=handle.id)
         return Done(message=f"{letter_id} runs again as the new job {handle.id}.", about=handle.id)
     handle = desk.dispatch.dlq.replay(letter_id, arguments={**letter.job.arguments, **edits})
     changed = ", ".join(line(name, 80) for name in edits)
