@@ -19,10 +19,10 @@ from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind
 from dispatch_celery.dlq.pacing import due_times
 from dispatch_celery.errors import ConfigurationError, DeadLetterNotFound, StateConflict, UnknownJob
+from dispatch_celery.flower.asking import Asked, Done
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.flower.pages.dead_letters import LETTER_FILTERS, letter_filters
 from dispatch_celery.flower.pages.model import Query
-from dispatch_celery.flower.verbs import Asked, Done
 from dispatch_celery.jobs.options import check_duration
 
 __all__ = ["BULK", "BulkVerb"]
@@ -34,10 +34,12 @@ _LOOK: Final = 1_000
 _PATIENCE: Final = 4.0
 """Seconds a dry run goes on counting; a page of a thousand takes well under one."""
 _NAMES: Final = 5
+_WORDS: Final = ("ids", "filters", "before", "cursor", "dry_run")
 _UNPLAYABLE: Final = "none of these can be replayed: they were, or are no jobs"
 
 
 def _replay(desk: Desk, asked: Asked) -> Done:
+    asked.only(*_WORDS, "rate")
     rate, (done, cursor) = asked.text("rate"), _place(asked.text("cursor"))
     delays = due_times(rate, done=done)
     if asked.flag("dry_run"):
@@ -50,6 +52,7 @@ def _replay(desk: Desk, asked: Asked) -> Done:
 
 
 def _purge(desk: Desk, asked: Asked) -> Done:
+    asked.only(*_WORDS)
     if asked.flag("dry_run"):
         return _look(desk, asked, "deleted", is_replay=False)
     done, cursor = _place(asked.text("cursor"))

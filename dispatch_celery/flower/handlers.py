@@ -26,6 +26,7 @@ from dispatch_celery.errors import (
     StoreUnavailable,
     UnknownJob,
 )
+from dispatch_celery.flower.asking import Asked, Done
 from dispatch_celery.flower.bulk import BULK
 from dispatch_celery.flower.desk import Desk, desk_of, dispatch_of
 from dispatch_celery.flower.documents import Document
@@ -36,7 +37,7 @@ from dispatch_celery.flower.overlay import TEMPLATES, Overlay
 from dispatch_celery.flower.pages.book import menu_of
 from dispatch_celery.flower.pages.model import Page, Query
 from dispatch_celery.flower.telling import Telling
-from dispatch_celery.flower.verbs import VERBS, Asked, Done, serves
+from dispatch_celery.flower.verbs import VERBS, serves
 
 __all__ = ["STATIC", "ActionAnswers", "Answers", "ClosedAnswers", "DocumentAnswers", "Files", "PageAnswers", "Shop"]
 
@@ -252,7 +253,7 @@ class ActionAnswers(DocumentAnswers):
         if verb:
             found = VERBS.get((self.kind, verb))
             if found is None or not serves(self.desk.dispatch, self.kind, verb):
-                raise HTTPError(404, f"{self.kind} have no {verb}")
+                raise HTTPError(404, f"there is no verb {verb} of {self.kind}")
             await self.reply(_did, found, self.desk, first, self._asked())
         elif first in BULK:
             await self.reply(_did, BULK[first], self.desk, self._asked())

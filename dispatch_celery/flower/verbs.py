@@ -1,116 +1,22 @@
-"""What buttons and programs may have done. One function a verb; each does what it says, or says why not.
-
-A page may be older than what it shows. So a button sends what its page said (``expected``), and where that is not so
-any more, nothing is done and the person is told. A program that sends none gets what the verb of the service does.
-"""
+"""What buttons and programs may have done. One function a verb; each does what it says, or says why not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dispatch_celery.app import Dispatch
-from dispatch_celery.cli.masking import line, refuse_masks
+from dispatch_celery.cli.masking import line
 from dispatch_celery.dlq.model import DeadLetter
-from dispatch_celery.errors import ConfigurationError, StateConflict
+from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.flower.asking import Asked, Done, refuse_stale
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.jobs.model import JobState
 from dispatch_celery.workflows.model import RunState
 
-__all__ = ["VERBS", "Asked", "Done", "Verb", "serves"]
-
-_LONGEST: Final = 500
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What came with a request: a JSON object."""
-
-    values: Mapping[str, Any]
-
-    def text(self, name: str) -> str | None:
-        """Return a text; None where there is none.
-
-        Raises:
-            ConfigurationError: it is no text, or too long.
-        """
-        found = self.values.get(name)
-        if found is None or found == "":
-            return None
-        if not isinstance(found, str) or len(found) > _LONGEST:
-            raise ConfigurationError(f"{name} must be text of at most {_LONGEST} characters")
-        return found
-
-    def must_have(self, name: str) -> str:
-        """Return a text that has to be there.
-
-        Raises:
-            ConfigurationError: it is not.
-        """
-        found = self.text(name)
-        if found is None:
-            raise ConfigurationError(f"{name} is missing")
-        return found
-
-    def flag(self, name: str) -> bool:
-        """Return whether something is said to be so."""
-        return self.values.get(name) is True
-
-    def edits(self) -> dict[str, Any] | None:
-        """Return the arguments that are to take the place of others, by name; None where none are to.
-
-        A form sends them as the text that a person has written, so that no browser rounds a number in it.
-
-        Raises:
-            ConfigurationError: they are no JSON object, name nothing, or hold the mask of what is hidden.
-        """
-        found = self.values.get("edits")
-        if found is None:
-            return None
-        if isinstance(found, str):
-            try:
-                found = json.loads(found)
-            except (ValueError, RecursionError) as error:
-                why = error if isinstance(error, ValueError) else "it is nested too deeply"
-                raise ConfigurationError(f"the arguments to change are no JSON: {why}") from None
-        if not isinstance(found, dict) or not found:
-            raise ConfigurationError('the arguments to change are one JSON object with their names: {"name": value}')
-        refuse_masks(found)
-        return found
-
-    @property
-    def expected(self) -> Mapping[str, Any]:
-        """What the page said of the record."""
-        found = self.values.get("expected") or {}
-        if not isinstance(found, Mapping):
-            raise ConfigurationError("expected must be an object: what the page said of the record")
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What was done, in a sentence; ``about`` is the record to look at now, ``more`` what else a program wants."""
-
-    message: str
-    about: str = ""
-    more: Mapping[str, Any] | None = None
-
+__all__ = ["VERBS", "Verb", "serves"]
 
 Verb = Callable[[Desk, str, Asked], Done]
-
-
-def _still(some_id: str, is_now: Mapping[str, Any], asked: Asked) -> None:
-    """Refuse what was decided on a page that is not true any more."""
-    for name, then in asked.expected.items():
-        now = is_now.get(name)
-        if name in is_now and str(then) != str(now):
-            what = f"is {now}" if name == "state" else f"has {name.replace('_', ' ')} {now or 'none'}"
-            was = "was" if name == "state" else "had"
-            raise StateConflict(
-                f"{some_id} {what} by now, and {was} {then or 'none'} on your page: nothing was done. Look again."
-            )
 
 
 def serves(dispatch: Dispatch, kind: str, verb: str) -> bool:
@@ -123,14 +29,15 @@ def serves(dispatch: Dispatch, kind: str, verb: str) -> bool:
 # -- jobs
 
 
-def _check_job(desk: Desk, job_id: str, asked: Asked) -> None:
+def _check_job(desk: Desk, job_id: str, asked: Asked, *words: str) -> None:
+    asked.only("expected", *words)
     if asked.expected:
         job = desk.dispatch.jobs.get(job_id)
-        _still(job_id, {"state": str(job.state), "replayed_as": job.replayed_as}, asked)
+        refuse_stale(job_id, {"state": str(job.state), "replayed_as": job.replayed_as}, asked)
 
 
 def _cancel_job(desk: Desk, job_id: str, asked: Asked) -> Done:
-    _check_job(desk, job_id, asked)
+    _check_job(desk, job_id, asked, "reason")
     state = desk.dispatch.jobs.cancel(job_id, reason=asked.text("reason") or "cancelled in Flower")
     words = "its worker was told to stop it" if state == JobState.RUNNING else "it will not run"
     return Done(message=f"{job_id} is {state}: {words}.", about=job_id)
@@ -154,14 +61,15 @@ def _run_job_now(desk: Desk, job_id: str, asked: Asked) -> Done:
 # -- runs
 
 
-def _check_run(desk: Desk, run_id: str, asked: Asked) -> None:
+def _check_run(desk: Desk, run_id: str, asked: Asked, *words: str) -> None:
+    asked.only("expected", *words)
     if asked.expected:
         run = desk.dispatch.runs.get(run_id)
-        _still(run_id, {"state": run.shown, "generation": run.generation}, asked)
+        refuse_stale(run_id, {"state": run.shown, "generation": run.generation}, asked)
 
 
 def _cancel_run(desk: Desk, run_id: str, asked: Asked) -> Done:
-    _check_run(desk, run_id, asked)
+    _check_run(desk, run_id, asked, "reason", "discard_undo")
     reason = asked.text("reason") or "cancelled in Flower"
     state = desk.dispatch.runs.cancel(run_id, reason=reason, discard_undo=asked.flag("discard_undo"))
     words = {
@@ -172,7 +80,7 @@ def _cancel_run(desk: Desk, run_id: str, asked: Asked) -> Done:
 
 
 def _compensate_run(desk: Desk, run_id: str, asked: Asked) -> Done:
-    _check_run(desk, run_id, asked)
+    _check_run(desk, run_id, asked, "reason")
     state = desk.dispatch.runs.compensate(run_id, reason=asked.text("reason") or "compensated in Flower")
     words = {
         RunState.RUNNING: "its worker was told to stop it, and undoes what it has done",
@@ -195,7 +103,7 @@ def _retry_undo(desk: Desk, run_id: str, asked: Asked) -> Done:
 
 
 def _skip_undo(desk: Desk, run_id: str, asked: Asked) -> Done:
-    _check_run(desk, run_id, asked)
+    _check_run(desk, run_id, asked, "identity")
     identity = asked.must_have("identity")
     state = desk.dispatch.runs.skip_undo(run_id, identity)
     words = "what the run is parked for remains" if state == RunState.PARKED else "the run goes on with its undos"
@@ -203,7 +111,7 @@ def _skip_undo(desk: Desk, run_id: str, asked: Asked) -> Done:
 
 
 def _rewind_run(desk: Desk, run_id: str, asked: Asked) -> Done:
-    _check_run(desk, run_id, asked)
+    _check_run(desk, run_id, asked, "identity", "discard_undo", "key")
     place = asked.text("identity")
     state = desk.dispatch.runs.rewind(
         run_id, place, discard_undo=asked.flag("discard_undo"), idempotency_key=asked.text("key")
@@ -213,7 +121,7 @@ def _rewind_run(desk: Desk, run_id: str, asked: Asked) -> Done:
 
 
 def _fork_run(desk: Desk, run_id: str, asked: Asked) -> Done:
-    _check_run(desk, run_id, asked)
+    _check_run(desk, run_id, asked, "identity", "key")
     place = asked.text("identity")
     handle = desk.dispatch.runs.fork(run_id, place, idempotency_key=asked.text("key"))
     from_ = f"what {run_id} recorded before {place}" if place else f"all that {run_id} has recorded"
@@ -223,15 +131,17 @@ def _fork_run(desk: Desk, run_id: str, asked: Asked) -> Done:
 # -- dead letters
 
 
-def _check_letter(desk: Desk, letter_id: str, asked: Asked) -> DeadLetter:
+def _check_letter(desk: Desk, letter_id: str, asked: Asked, *words: str) -> DeadLetter:
+    asked.only("expected", *words)
     letter = desk.dispatch.dlq.get(letter_id)
-    _still(letter_id, {"replayed_as": letter.replayed_as}, asked)
+    refuse_stale(letter_id, {"replayed_as": letter.replayed_as}, asked)
     return letter
 
 
 def _replay_letter(desk: Desk, letter_id: str, asked: Asked) -> Done:
+    asked.only("expected", "edits")
     edits = asked.edits()
-    letter = _check_letter(desk, letter_id, asked) if asked.expected or edits else None
+    letter = _check_letter(desk, letter_id, asked, "edits") if asked.expected or edits else None
     if letter is None or letter.job is None or not edits:
         handle = desk.dispatch.dlq.replay(letter_id)
         if handle.id.endswith(letter_id.partition("_")[2]):
@@ -256,6 +166,7 @@ def _put_back(desk: Desk, letter_id: str, asked: Asked) -> Done:
 
 
 def _note(desk: Desk, letter_id: str, asked: Asked) -> Done:
+    asked.only("reason", "by")
     cast("Any", desk.dispatch.dlq).note(letter_id, asked.must_have("reason"), by=asked.text("by") or "Flower")
     return Done(message=f"The note on {letter_id} is kept.", about=letter_id)
 
@@ -263,28 +174,47 @@ def _note(desk: Desk, letter_id: str, asked: Asked) -> Done:
 # -- cron entries and queues, of an app that has them
 
 
-def _trigger(desk: Desk, cron_id: str, _: Asked) -> Done:
+def _trigger(desk: Desk, cron_id: str, asked: Asked) -> Done:
+    asked.only()
     made = str(cast("Any", desk.dispatch).crons.trigger(cron_id))
     return Done(message=f"{made} is created, beside the schedule.", about=made)
 
 
 def _switch(verb: str, words: str) -> Verb:
     def act(desk: Desk, cron_id: str, asked: Asked) -> Done:
-        revision = asked.expected.get("revision")
-        getattr(cast("Any", desk.dispatch).crons, verb)(
-            cron_id, revision=revision if isinstance(revision, int) else None
-        )
+        getattr(cast("Any", desk.dispatch).crons, verb)(cron_id, revision=_revision(asked))
         return Done(message=f"The entry {words}.")
 
     return act
 
 
+def _delete_cron(desk: Desk, cron_id: str, asked: Asked) -> Done:
+    crons, revision = cast("Any", desk.dispatch).crons, _revision(asked)
+    entry = crons.get(cron_id)
+    crons.delete(cron_id, revision=revision)
+    is_declared = entry.origin == "code" and entry.orphaned_at is None
+    back = ". Code declares it: it comes back when a worker starts; disable it instead" if is_declared else ""
+    return Done(message=f"The entry is deleted{back}.")
+
+
+def _revision(asked: Asked) -> int | None:
+    asked.only("expected")
+    revision = asked.expected.get("revision")
+    if asked.expected and (list(asked.expected) != ["revision"] or type(revision) is not int):
+        raise ConfigurationError("of an entry its revision can be expected, a whole number: nothing was done")
+    return revision
+
+
 def _hold(verb: str, words: str) -> Verb:
-    def act(desk: Desk, place: str, _: Asked) -> Done:
+    def act(desk: Desk, place: str, asked: Asked) -> Done:
+        asked.only("expected")
         kind, _sep, name = place.partition(":")
         if kind not in ("queue", "job"):  # a queue by its name alone
             kind, name = "queue", place
-        getattr(desk.dispatch.queues, verb)(**{kind: name})
+        queues = desk.dispatch.queues
+        if asked.expected:
+            refuse_stale(name, {"paused": queues.get(**{kind: name}).paused}, asked)
+        getattr(queues, verb)(**{kind: name})
         return Done(message=f"{'Jobs named' if kind == 'job' else 'The queue'} {name}: {words}.")
 
     return act
@@ -308,7 +238,7 @@ VERBS: Final[Mapping[tuple[str, str], Verb]] = {
     ("crons", "trigger"): _trigger,
     ("crons", "enable"): _switch("enable", "fires at its next slot"),
     ("crons", "disable"): _switch("disable", "fires no more until somebody enables it"),
-    ("crons", "delete"): _switch("delete", "is deleted"),
+    ("crons", "delete"): _delete_cron,
     ("queues", "pause"): _hold("pause", "paused"),
     ("queues", "resume"): _hold("resume", "resumed"),
 }

@@ -10,12 +10,13 @@ import pytest
 
 from dispatch_celery import DeadLetterId, JobId, Secret
 from dispatch_celery.errors import AlreadyReplayed, ConfigurationError, DispatchError, PayloadError, StateConflict
+from dispatch_celery.flower.asking import Asked, Done
 from dispatch_celery.flower.bulk import BULK
 from dispatch_celery.flower.desk import Desk, desk_of
 from dispatch_celery.flower.documents import DOCUMENTS
 from dispatch_celery.flower.pages.dead_letters import DEAD_LETTER, DEAD_LETTERS
 from dispatch_celery.flower.pages.model import Query
-from dispatch_celery.flower.verbs import VERBS, Asked, Done
+from dispatch_celery.flower.verbs import VERBS
 from dispatch_celery.store.client import RedisStore
 from tests.support.graveyard import Graveyard
 
