@@ -75,7 +75,8 @@ class ExtensionRegistry:
         """Add one; only the hooks that it overrides are ever called.
 
         Raises:
-            ConfigurationError: it is no extension, or has a method ``on_...`` that is no hook: nobody would call it.
+            ConfigurationError: it is no extension, has a method ``on_...`` that is no hook (nobody would call it), or a
+                hook that cannot be called with what hooks are given.
         """
         if not isinstance(extension, Extension):
             raise ConfigurationError(f"an extension is an instance of a subclass of Extension, not {extension!r}")
@@ -85,6 +86,7 @@ class ExtensionRegistry:
         for name in HOOKS:
             method = getattr(extension, name)
             if getattr(method, "__func__", method) is not getattr(Extension, name):
+                _refuse_other_parameters(type(extension).__name__, name, method)
                 self._hooks[name] = (*self._hooks.get(name, ()), _Hook(extension, method, name, lane))
 
     def __call__(self, moment: str, ref: WorkRef | None, /, **facts: Any) -> None:
@@ -192,6 +194,17 @@ def _refuse_unknown_hooks(extension: Extension) -> None:
         near = get_close_matches(name, HOOKS, n=1)
         hint = f"did you mean {near[0]}?" if near else "call it something that does not begin with on_"
         raise ConfigurationError(f"{kind.__name__}.{name} is no hook, so nothing would ever call it: {hint}")
+
+
+def _refuse_other_parameters(kind: str, name: str, method: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(method).bind(**dict.fromkeys(HOOKS[name]))
+    except TypeError as error:
+        written = ", ".join(("self", *HOOKS[name]))
+        raise ConfigurationError(
+            f"{kind}.{name} cannot be called ({error}): a hook is given its arguments by name: write"
+            f" def {name}({written})"
+        ) from None
 
 
 def _on_a_loop() -> bool:

@@ -149,6 +149,46 @@ def test_what_looks_like_a_hook_and_is_none_is_refused(kind: type[Extension], wo
         ExtensionRegistry().add(kind())
 
 
+class Short(Extension):
+    """Has a hook that takes less than it is given."""
+
+    def on_job_completed(self, job: Any) -> None:  # type: ignore[override]  # as people write it
+        """Would raise each time."""
+
+
+class Renamed(Extension):
+    """Has a hook that calls its argument otherwise."""
+
+    async def on_worker_joined(self, name: str) -> None:  # type: ignore[override]  # as people write it
+        """Would raise each time."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Short, r"Short\.on_job_completed cannot be called .*write def on_job_completed\(self, job, elapsed\)"),
+        (Renamed, r"Renamed\.on_worker_joined cannot be called .*write def on_worker_joined\(self, worker\)"),
+    ],
+)
+def test_a_hook_that_cannot_be_called_is_refused(kind: type[Extension], words: str) -> None:
+    """It would raise for each job; the error says how it is written."""
+    with pytest.raises(ConfigurationError, match=words):
+        ExtensionRegistry().add(kind())
+
+
+def test_a_hook_may_take_whatever_it_is_given() -> None:
+    """By defaults, or by ``**facts``."""
+
+    class Loose(Extension):
+        def on_job_completed(self, job: Any, elapsed: float = 0.0, *, more: str = "") -> None:
+            pass
+
+        def on_job_failed(self, **facts: Any) -> None:  # type: ignore[override]  # as people write it
+            pass
+
+    ExtensionRegistry().add(Loose())
+
+
 def test_other_methods_are_the_extensions_own() -> None:
     """Public ones, private ones, and what is no method although its name begins like one."""
 
