@@ -79,10 +79,11 @@ def _by_rate(place: Place, own_at: datetime | None, around: Surroundings) -> str
 
 
 def standing(queue: Queue) -> str:
-    """Return whether a queue is paused, and until when; empty where it is not."""
+    """Return whether a queue is paused, until when and why; empty where it is not."""
     if not queue.paused:
         return ""
-    return f"paused until {stamp(queue.paused_until)} UTC" if queue.paused_until else "paused"
+    until = f" until {stamp(queue.paused_until)} UTC" if queue.paused_until else ""
+    return f"paused{until}{f' ({queue.pause_reason})' if queue.pause_reason else ''}"
 
 
 def allowance(limit: Limit) -> str:

@@ -102,11 +102,12 @@ def unlimit_queue(session: Session, queue: str | None, job: str | None) -> None:
 @_queue
 @_job
 @click.option("--for", "length", type=duration, help="How long: 90s, 15m, 2h, 3d. By default until it is resumed.")
+@click.option("--reason", metavar="TEXT", default="", help="What is said to who asks why something waits.")
 @with_session
-def pause_queue(session: Session, queue: str | None, job: str | None, length: timedelta | None) -> None:
+def pause_queue(session: Session, queue: str | None, job: str | None, length: timedelta | None, reason: str) -> None:
     """Start nothing more of a queue, or of the jobs of one name; what runs runs on."""
     doubt = doubt_of_limit(session, queue, job)
-    paused = session.dispatch.queues.pause(queue, job=job, until=length)
+    paused = session.dispatch.queues.pause(queue, job=job, until=length, reason=reason)
     _say(session, standing(paused), queue, job)
     tell(session, doubt)
 

@@ -109,15 +109,16 @@ class CircuitBreaker:
             return
         if verdict == "OPENED":
             logger.warning("the circuit %s is open for %g s, after a failure of %s", circuit, left / 1000, owner)
-            self._hold_back(context, timedelta(milliseconds=left))
+            self._hold_back(context, circuit, timedelta(milliseconds=left))
 
-    def _hold_back(self, context: ExecutionContext, left: timedelta) -> None:
+    def _hold_back(self, context: ExecutionContext, circuit: str, left: timedelta) -> None:
         assert self._state is not None  # noqa: S101 - as above
+        reason = f"the circuit {circuit} is open: who goes on before its time is put back"
         try:
             if self._pause == "job":
-                self._state().pause(job=context.name, until=left)
+                self._state().pause(job=context.name, until=left, reason=reason)
             elif self._pause == "queue":
-                self._state().pause(context.queue, until=left)
+                self._state().pause(context.queue, until=left, reason=reason)
             elif self._pause is not None:
                 self._pause(context.queue, datetime.now(UTC) + left)
         except DispatchError as error:

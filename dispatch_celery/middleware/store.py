@@ -36,8 +36,10 @@ class BreakerLimits:
 class Pausing(Protocol):
     """Pauses a queue or the jobs of one name for a time, as ``dispatch.queues.pause`` does."""
 
-    def __call__(self, queue: str | None = None, *, job: str | None = None, until: Duration | None = None) -> object:
-        """Pause it for so many seconds."""
+    def __call__(
+        self, queue: str | None = None, *, job: str | None = None, until: Duration | None = None, reason: str = ""
+    ) -> object:
+        """Pause it for so many seconds, and say why."""
         ...
 
 

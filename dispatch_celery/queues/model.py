@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dispatch_celery.errors import ConfigurationError
 
-__all__ = ["Limit", "PerKey", "Place", "Queue", "Rate", "checked_limits", "limit_name"]
+__all__ = ["Limit", "PerKey", "Place", "Queue", "Rate", "as_text", "checked_limits", "limit_name"]
 
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RATE: Final = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<times>\d*)(?P<unit>s|sec|second|m|min|minute|h|hour|d|day)")
@@ -139,6 +139,8 @@ class Queue:
     paused: bool = False
     paused_until: datetime | None = None
     """When its pause ends by itself; None where it does not, or there is none."""
+    pause_reason: str = ""
+    """What was said when it was paused."""
     ready: int = 0
     """Jobs and runs that a worker may take at any moment; 0 for a job name."""
     limited: int = 0
@@ -196,9 +198,14 @@ def limit_name(queue: str | None, job: str | None) -> str:
 
 
 def as_key(value: Any) -> str:
-    """Return a key as it is stored and shown: text, without what would break a line, cut after 200 characters."""
+    """Return a key as it is stored and shown."""
+    return as_text(value, _KEY_LENGTH)
+
+
+def as_text(value: Any, longest: int) -> str:
+    """Return something as text of one line, cut after so many characters."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_KEY_LENGTH]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:longest]
 
 
 def _check_amounts(what: str, concurrency: Any, rate: Any, burst: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dispatch_celery.clock import from_ms
 from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate
+from dispatch_celery.store.replies import text
 from dispatch_celery.store.scripts import Word
 
 __all__ = ["dump", "in_force", "queue_of"]
@@ -65,6 +66,7 @@ def queue_of(limit: str, fields: Mapping[str, bytes], waiting: int, holders: int
         limit=_limit(fields.get("spoken")),
         paused=fields.get("paused") == b"1",
         paused_until=from_ms(int(fields["paused_until"])) if "paused_until" in fields else None,
+        pause_reason=text(fields.get("pause_reason")),
         limited=waiting,
         permits=holders,
         revision=int(fields.get("revision", 0)),

@@ -12,7 +12,7 @@ from dispatch_celery.clock import Duration, from_ms, to_ms
 from dispatch_celery.errors import ConfigurationError, QueueNotFound
 from dispatch_celery.ids import JobId
 from dispatch_celery.queues.census import QueuesCensus
-from dispatch_celery.queues.model import Limit, PerKey, Place, Queue, Rate, limit_name
+from dispatch_celery.queues.model import Limit, PerKey, Place, Queue, Rate, as_text, limit_name
 from dispatch_celery.queues.records import dump
 from dispatch_celery.queues.store import LimitStore
 from dispatch_celery.store.paging import Page
@@ -22,6 +22,7 @@ from dispatch_celery.work.body import refuse_in_body
 __all__ = ["QueueService"]
 
 _SHOWN: Final = 3
+_NO_PAUSE: Final = {"paused": "", "paused_until": "", "pause_reason": ""}
 
 
 class QueueService:
@@ -124,28 +125,39 @@ class QueueService:
         One that an app declares stays lifted until it is declared otherwise.
         """
         refuse_in_body("dispatch.queues.unlimit()")
-        self._change(limit_name(queue, job), {**dump(None), "paused": "", "paused_until": ""}, weights={})
+        self._change(limit_name(queue, job), {**dump(None), **_NO_PAUSE}, weights={})
 
     def pause(
-        self, queue: str | None = None, *, job: str | None = None, until: datetime | Duration | None = None
+        self,
+        queue: str | None = None,
+        *,
+        job: str | None = None,
+        until: datetime | Duration | None = None,
+        reason: str = "",
     ) -> Queue:
         """Start nothing more of a queue, or of the jobs of one name; what runs runs on. Idempotent.
 
         ``until``: when it goes on by itself, or after how many seconds by the server's clock; a pause that is
-        there, and lasts longer, stays as it is.
+        there, and lasts longer, stays as it is. ``reason``: what is said of it to who asks why something waits, at
+        most 500 characters of it.
 
         Raises:
             ConfigurationError: ``until`` has no time zone, is no length of time, or is over already.
         """
         refuse_in_body("dispatch.queues.pause()")
         ends = None if until is None else self._end_of(until)
-        fields: dict[str, str | int] = {"paused": "1", "paused_until": "" if ends is None else ends}
+        said = as_text(reason, 500)
+        fields: dict[str, str | int] = {
+            "paused": "1",
+            "paused_until": "" if ends is None else ends,
+            "pause_reason": said,
+        }
         return self._set(limit_name(queue, job), fields, ends=ends)
 
     def resume(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Let a paused queue or job name go on, within its limit if it has one. Idempotent."""
         refuse_in_body("dispatch.queues.resume()")
-        self._change(limit_name(queue, job), {"paused": "", "paused_until": ""})
+        self._change(limit_name(queue, job), _NO_PAUSE)
 
     def _change(self, name: str, fields: Mapping[str, Word], *, weights: Mapping[str, float] | None = None) -> None:
         """Do as ``_set`` to a limit that there is; let nobody wait for one that there is not."""
@@ -225,10 +237,15 @@ class QueueService:
         await asyncio.to_thread(self.unlimit, queue, job=job)
 
     async def apause(
-        self, queue: str | None = None, *, job: str | None = None, until: datetime | Duration | None = None
+        self,
+        queue: str | None = None,
+        *,
+        job: str | None = None,
+        until: datetime | Duration | None = None,
+        reason: str = "",
     ) -> Queue:
         """Do as ``pause``, without holding the event loop."""
-        return await asyncio.to_thread(self.pause, queue, job=job, until=until)
+        return await asyncio.to_thread(self.pause, queue, job=job, until=until, reason=reason)
 
     async def aresume(self, queue: str | None = None, *, job: str | None = None) -> None:
         """Do as ``resume``, without holding the event loop."""

@@ -187,7 +187,9 @@ def test_a_breaker_pauses_the_jobs_of_a_name_or_their_queue_by_itself(
 
     handles = charge.enqueue_many([("1",), ("2",)])
     kit.drain()
-    assert dispatch.queues.get(**held).paused_until is not None
+    stands = dispatch.queues.get(**held)
+    assert stands.paused_until is not None
+    assert stands.pause_reason == "the circuit bank.charge is open: who goes on before its time is put back"
     late = charge.enqueue("3")
     assert late.state() == JobState.LIMITED
 

@@ -59,6 +59,8 @@ def test_a_queue_is_paused_resumed_and_lifted(line: CommandLine) -> None:
     assert line.json("queues", "get", "mail")["paused"] is True
     assert line.ok("queues", "pause", "post", "--for", "15m").startswith("post: paused until 20")
     assert "paused until 20" in line.ok("queues", "get", "post")
+    assert line.ok("queues", "pause", "post", "--reason", "the bank is away") == "post: paused (the bank is away)\n"
+    assert line.json("queues", "get", "post")["pause_reason"] == "the bank is away"
     assert "is no length of time" in line.call("queues", "pause", "post", "--for", "tomorrow").output
     assert line.json("queues", "resume", "mail") == {"queue": "mail", "job": None, "state": "resumed"}
     assert line.ok("queues", "unlimit", "mail") == "mail: lifted\n"

@@ -52,6 +52,23 @@ def test_a_pause_that_is_over_already_is_refused(world: World, until: Any) -> No
     assert list(service.list()) == []
 
 
+def test_a_pause_says_why_until_it_is_over(world: World) -> None:
+    """A later one says what it says; one that is over, by itself or by a person, says nothing."""
+    service = _service(world)
+    assert service.pause("q", until=5, reason="the bank\nis away").pause_reason == "the bank?is away"
+    assert service.pause("q").pause_reason == ""
+    service.resume("q")
+    service.limit("q", concurrency=1)
+
+    service.pause("q", until=5, reason="again")
+    assert service.pause("q", until=1, reason="shorter").pause_reason == "again"
+    world.passes(5_000)
+    make_duty(world, world.port, Broker(), clock=lambda: world.now).run_once()
+
+    assert service.get("q").pause_reason == ""
+    assert not service.get("q").paused
+
+
 @pytest.mark.parametrize("where", [{"queue": "q"}, {"job": "mail"}])
 def test_a_pause_holds_what_has_its_permit_and_has_not_begun(world: World, where: dict[str, str]) -> None:
     """It gives the permit back, asks again, and begins when the pause is over."""

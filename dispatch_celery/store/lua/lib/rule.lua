@@ -8,7 +8,7 @@ local function read_rule(now)
     key_interval = tonumber(stored[9]), key_burst = tonumber(stored[10]) or 1, tokens = 1, pause = 0, rekey = stored[13]}
   local left = rule.paused and stored[11] and tonumber(stored[11]) - now
   if left and left <= 0 then
-    redis.call('HDEL', K.limit, 'paused', 'paused_until')
+    redis.call('HDEL', K.limit, 'paused', 'paused_until', 'pause_reason')
     if not stored[12] then redis.call('HSET', K.limit, 'lifted', '1') end
     redis.call('HSET', K.limit, 'resumed', '1')
     rule.paused = false
