@@ -63,7 +63,7 @@ from dispatch_celery.jobs.definition import BoundJob, Call
 from dispatch_celery.jobs.handle import JobHandle
 from dispatch_celery.jobs.model import Attempt, Job, JobRef, JobState
 from dispatch_celery.jobs.outcome import Cancel, Fail, RetryAfter, Snooze
-from dispatch_celery.jobs.summary import Secret
+from dispatch_celery.jobs.secrets import Secret
 from dispatch_celery.jobs.unique import Unique
 from dispatch_celery.middleware.base import ExecutionContext, Middleware
 from dispatch_celery.queues.model import Limit, PerKey, Queue, Rate

@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final
 
 from pydantic import SecretStr
 
 from dispatch_celery.cli.plain import printable
 from dispatch_celery.errors import ConfigurationError
-from dispatch_celery.jobs.summary import hidden_fields, is_secret
+from dispatch_celery.jobs.annotations import Annotations, entry, hides, items, plain
+from dispatch_celery.jobs.secrets import is_secret
 
 __all__ = ["EVERYTHING", "MASK", "NAMES", "Hints", "Masking", "block", "line", "refuse_masks", "words"]
 
@@ -33,8 +33,8 @@ NAMES: Final = (
 _DEEPEST: Final = 40
 _LONGEST: Final = 20_000
 _LONGEST_LINE: Final = 300
-_LISTS: Final = (list, tuple, set, frozenset, Sequence)
-_IN_URL: Final = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
+_IN_URL: Final = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@(?:[^\s/@\"'<>]+@)*")
+"""A password may hold an ``@`` that is not encoded: whoever parses a URL goes by the last one."""
 
 
 _MASKED_URL: Final = re.compile(r"://[^\s/:@]*:" + re.escape(MASK) + "@")
@@ -63,39 +63,42 @@ class Masking:
     def arguments(self, name: str, arguments: Mapping[str, Any], version: int = 0) -> Any:
         """Return a call's arguments with what is secret masked."""
         hints = self._hints(name, version)
-        return {key: self._entry(str(key), value, hints.get(key), 0) for key, value in arguments.items()}
+        return {key: self._named(str(key), value, hints.get(key)) for key, value in arguments.items()}
 
     def result(self, name: str, result: Any, version: int = 0) -> Any:
         """Return a result with what is secret masked."""
         hint = self._hints(name, version).get("return")
-        return MASK if result is not None and is_secret(hint) else self._value(result, hint, 0)
+        return MASK if result is not None and is_secret(hint) else self._value(result, plain(hint), 0)
 
     def value(self, value: Any) -> Any:
         """Return any other JSON value with what is secret masked."""
-        return self._value(value, None, 0)
+        return self._value(value, (), 0)
 
-    def _entry(self, key: str, value: Any, hint: Any, depth: int) -> Any:
+    def _named(self, key: str, value: Any, hint: Any) -> Any:
+        return MASK if is_secret(hint) or self._is_told(key) else self._value(value, plain(hint), 1)
+
+    def _is_told(self, key: str) -> bool:
+        """Return whether a name says that what it names is secret."""
         folded = _folded(key)
-        if (hint is not None and is_secret(hint)) or any(name in folded for name in self._names):
-            return MASK
-        return self._value(value, hint, depth + 1)
+        return any(name in folded for name in self._names)
 
-    def _value(self, value: Any, hint: Any, depth: int) -> Any:
+    def _value(self, value: Any, hints: Annotations, depth: int) -> Any:
         if depth > _DEEPEST:
             return "..."
         if isinstance(value, str):
             return words(value)
         if isinstance(value, Mapping):
-            hidden, hints = _fields(hint)
-            inner = _item(hint)
-            return {
-                str(key): MASK if key in hidden else self._entry(str(key), part, hints.get(str(key), inner), depth)
-                for key, part in value.items()
-            }
+            return {str(key): self._entry(str(key), part, hints, depth) for key, part in value.items()}
         if isinstance(value, list | tuple):
-            inner = _item(hint)
-            return [self._value(part, inner, depth + 1) for part in value]
+            return [self._item(part, items(hints, place), depth) for place, part in enumerate(value)]
         return value
+
+    def _entry(self, key: str, value: Any, hints: Annotations, depth: int) -> Any:
+        hidden, inner = entry(hints, key)
+        return MASK if hidden or self._is_told(key) else self._value(value, inner, depth + 1)
+
+    def _item(self, value: Any, hints: Annotations, depth: int) -> Any:
+        return MASK if hides(hints) else self._value(value, hints, depth + 1)
 
     def text(self, value: Any) -> str:
         """Return a masked value as people read it: indented, printable, and cut where it is large."""
@@ -149,31 +152,3 @@ def line(text: Any, longest: int = _LONGEST_LINE) -> str:
 
 def _folded(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter not in "-_ .")
-
-
-def _fields(hint: Any) -> tuple[frozenset[str], Mapping[str, Any]]:
-    """Return which fields of an object are secret by its class, and the annotations of all."""
-    for part in _alternatives(hint):
-        if isinstance(part, type):
-            found = hidden_fields(part)
-            if found is not None:
-                return found
-    return frozenset(), {}
-
-
-def _alternatives(hint: Any) -> Sequence[Any]:
-    """Return a class and those it may be one of: of ``X | None`` both, of ``Annotated[X, ...]`` X."""
-    if get_origin(hint) is Annotated:
-        return _alternatives(get_args(hint)[0])
-    args = get_args(hint)
-    is_union = bool(args) and get_origin(hint) in (Union, UnionType)
-    return [one for arg in args for one in _alternatives(arg)] if is_union else [hint]
-
-
-def _item(hint: Any) -> Any:
-    """Return the annotation of what a list or a mapping holds."""
-    for part in _alternatives(hint):
-        origin, args = get_origin(part), get_args(part)
-        if args and (origin in _LISTS or (isinstance(origin, type) and issubclass(origin, Mapping))):
-            return args[0] if origin in _LISTS else args[-1]
-    return None

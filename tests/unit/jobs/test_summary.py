@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr
 from typing_extensions import TypedDict
 
-from dispatch_celery.jobs.summary import Secret, Summary, is_secret
+from dispatch_celery.jobs.secrets import Secret, is_secret
+from dispatch_celery.jobs.summary import Summary
 
 
 class Card(BaseModel):
@@ -207,3 +208,12 @@ def test_control_characters_in_text_are_escaped(value: Any) -> None:
 def test_control_characters_of_a_repr_are_escaped() -> None:
     """A summary goes to logs and terminals: it is one printable line."""
     assert Summary({})({"value": Hostile("a\nb\x1b[31m")}).isprintable()
+
+
+def test_typed_dicts_within_others_are_masked() -> None:
+    """A typed dict does not know what it is: the annotation does, wherever in it that stands."""
+    summary = Summary({"all": list[Entry], "maybe": Entry | None, "by_name": dict[str, tuple[Entry, ...]]})
+    entry = {"password": "4711"}
+
+    assert "4711" not in summary({"all": [entry] * 9, "maybe": entry, "by_name": {"a": (entry,)}})
+    assert summary({"all": [entry]}) == "all=[{'password': '***'}]"
