@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import sysconfig
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path, PureWindowsPath
@@ -31,6 +32,12 @@ _LENGTH: Final = 16
 _FRAMES: Final = 25
 _LONGEST: Final = 300
 _BEGIN: Final = "Traceback (most recent call last):"
+_GROUP: Final = re.compile(r"^ *\+ Exception Group Traceback ", re.MULTILINE)
+_BESIDE: Final = re.compile(r"^ +\| ?|^ *\+ Exception Group (?=Traceback )")
+"""What stands before the lines of an exception group and of what is in it."""
+_BETWEEN: Final = re.compile(r"^ +\+(?:-\+)?-{16}(?: (?:\d+|\.{3}) -{16}|-{20})$")
+_MORE: Final = re.compile(r"and \d+ more exceptions?$")
+_CLASS: Final = re.compile(r"^([^\W\d][\w.<>]*)(?::|$)", re.MULTILINE)
 _FRAME: Final = re.compile(r'^ {2}File "([^"]+)", line \d+, in (.+)$')
 _FOREIGN: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]|^<frozen |^<__array_function__")
 _OURS: Final = tuple(f"{folder}/" for folder in (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib")))
@@ -47,11 +54,12 @@ _VARYING: Final = (
 def fingerprint_of(failure: Failure | None, *, name: str, reason: str) -> str:
     """Return the fingerprint of a dead letter: 16 hexadecimal characters."""
     kind = failure.type if failure else ""
-    frames, line = _own_frames(failure.traceback) if failure else ((), "")
+    trace, members = _ungrouped(failure.traceback) if failure else ("", ())
+    frames, line = _own_frames(trace)
     if frames:
-        parts = [kind, *frames, line]
+        parts = [kind, *frames, line, *members]
     else:
-        parts = [settled(reason), kind, name, settled(failure.message) if failure else ""]
+        parts = [settled(reason), kind, name, settled(failure.message) if failure else "", *members]
     return sha256("\0".join((_RULE, *parts)).encode("utf-8", "backslashreplace")).hexdigest()[:_LENGTH]
 
 
@@ -61,6 +69,32 @@ def settled(message: str) -> str:
     for pattern, instead in _VARYING:
         words = pattern.sub(instead, words)
     return words.strip()[:_LONGEST]
+
+
+def _ungrouped(traceback: str) -> tuple[str, Sequence[str]]:
+    """Return the traceback of an exception group as that of any other, and what tells those in it, each once."""
+    if not _GROUP.search(traceback):
+        return traceback, ()
+    parts: list[list[str]] = [[]]
+    place = 0
+    for line in traceback.splitlines():
+        if not _BETWEEN.match(line):
+            parts[place].append(_BESIDE.sub("", line))
+        elif line.endswith("-" * 36):  # the end of a group: what follows is of the whole
+            place = 0
+        else:
+            place = len(parts)
+            parts.append([])
+    whole, *members = ("\n".join(part) for part in parts)
+    told = {"\1".join(_told(member)) for member in members if not _MORE.match(member)}
+    return whole, sorted(told)
+
+
+def _told(member: str) -> Iterable[str]:
+    """Return the class of an exception in a group, as far as it can be read, its frames, and its source line."""
+    frames, line = _own_frames(member)
+    kind = _CLASS.search(member.rpartition(_BEGIN)[2])
+    return (kind[1] if kind else "", *frames, line)
 
 
 def _own_frames(traceback: str) -> tuple[tuple[str, ...], str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -116,3 +119,58 @@ def test_the_depth_of_a_recursion_is_no_other_cause() -> None:
 
     assert len(marks) == 1
     assert re.fullmatch(r"[0-9a-f]{16}", marks.pop())
+
+
+async def _refuse() -> None:
+    raise ValueError("order 17")
+
+
+async def _miss() -> None:
+    raise KeyError("order 18")
+
+
+def _mark_of(raiser: Callable[[], object]) -> str:
+    try:
+        raiser()
+    except (ExceptionGroup, LookupError) as error:
+        return fingerprint_of(failure_of(error), name="deep", reason="attempts used up")
+    raise AssertionError
+
+
+def _together(*tasks: Callable[[], Coroutine[Any, Any, None]]) -> str:
+    async def gather() -> None:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task())
+
+    return _mark_of(lambda: asyncio.run(gather()))
+
+
+def test_what_is_in_an_exception_group_tells_the_cause() -> None:
+    """The group itself is raised at one place and says one thing, whatever went wrong in it."""
+    assert _together(_refuse) != _together(_miss)
+    assert _together(_refuse, _miss) not in (_together(_refuse), _together(_miss))
+
+
+def test_how_many_and_in_which_order_is_no_other_cause() -> None:
+    """Each cause in a group counts once."""
+    assert _together(_refuse) == _together(_refuse, _refuse, _refuse)
+    assert _together(_refuse, _miss) == _together(_miss, _refuse)
+
+
+def _grouped(message: str, *members: Exception, cause: Exception | None = None) -> str:
+    def raiser() -> None:
+        raise ExceptionGroup(message, members) from cause
+
+    return _mark_of(raiser)
+
+
+def test_what_was_put_into_a_group_counts_by_its_class() -> None:
+    """It was never raised, so it has no frames; its message counts no more than any other."""
+    deep = ExceptionGroup("in", [KeyError(3)] * 20)
+
+    assert _grouped("many", ValueError("order 1")) == _grouped("all", ValueError("order 2\nOops"), ValueError())
+    assert _grouped("many", ValueError()) != _grouped("many", OSError())
+    assert _grouped("many", deep) == _grouped("many", ExceptionGroup("within", [KeyError(4), KeyError(5)]))
+    assert _grouped("many", deep) != _grouped("many", ExceptionGroup("in", [OSError()]))
+    assert _grouped("many", OSError(), cause=deep) == _grouped("many", OSError(), cause=deep)
