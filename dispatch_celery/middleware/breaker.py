@@ -23,7 +23,7 @@ __all__ = ["CircuitBreaker", "Pause"]
 
 logger = logging.getLogger(__name__)
 
-_NO_FAILURES: Final = (Snooze, Cancel, Fail)
+_SAY_NOTHING: Final = (Snooze, Cancel, Fail)
 """Ends that a handler chooses, and that say nothing of what it calls."""
 
 
@@ -80,30 +80,34 @@ class CircuitBreaker:
         if circuit is None or self._state is None:
             return call_next()
         owner = f"{context.id} {context.token}"
-        self._admit(circuit, owner)
+        began = self._admit(circuit, owner)
         try:
             value = call_next()
         except Exception as error:
-            fails = isinstance(error, self._failing) and not isinstance(error, _NO_FAILURES)
-            self._report(circuit, owner, context, ok=not fails)
+            ok = None if isinstance(error, _SAY_NOTHING) else not isinstance(error, self._failing)
+            self._report(circuit, owner, context, began, ok=ok)
             raise
-        self._report(circuit, owner, context, ok=True)
+        self._report(circuit, owner, context, began, ok=True)
         return value
 
-    def _admit(self, circuit: str, owner: str) -> None:
+    def _admit(self, circuit: str, owner: str) -> int | None:
+        """Return the time, for the report; None where nobody tells it."""
         assert self._state is not None  # noqa: S101 - it is asked for one that was joined
         try:
             verdict, left = self._state().admit(circuit, owner, self._limits)
         except StoreUnavailable as error:
             logger.warning("the circuit %s is taken for closed: %s", circuit, error)
-            return
+            return None
         if verdict == "OPEN":
             raise Snooze(left / 1000, f"the circuit {circuit} is open for another {left / 1000:g} s")
+        return left
 
-    def _report(self, circuit: str, owner: str, context: ExecutionContext, *, ok: bool) -> None:
+    def _report(
+        self, circuit: str, owner: str, context: ExecutionContext, began: int | None, *, ok: bool | None
+    ) -> None:
         assert self._state is not None  # noqa: S101 - as above
         try:
-            verdict, left = self._state().report(circuit, owner, self._limits, ok=ok)
+            verdict, left = self._state().report(circuit, owner, self._limits, ok=ok, began=began)
         except StoreUnavailable as error:
             logger.warning("the circuit %s was not told how %s came out: %s", circuit, owner, error)
             return

@@ -65,7 +65,7 @@ class Deduplicate:
             return call_next()
         owner = str(context.id)
         try:
-            verdict, other, found = state.begin(context.name, key, owner, hold=self._hold)
+            verdict, other, found = state.begin(context.name, key, owner, attempt=context.token, hold=self._hold)
         except StoreUnavailable as error:
             logger.warning("%s runs without a look for others like it: %s", owner, error)
             return call_next()
@@ -84,7 +84,8 @@ class Deduplicate:
             result = None if codec is None else codec.encode(value)
         finally:
             try:
-                state.finish(context.name, key, str(context.id), result=result, window=self._window)
+                own = str(context.id)
+                state.finish(context.name, key, own, attempt=context.token, result=result, window=self._window)
             except StoreUnavailable as error:
                 logger.warning("what %s returned serves no other: %s", context.id, error)
         return value

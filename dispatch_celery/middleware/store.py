@@ -61,20 +61,26 @@ class MiddlewareStore:
         self.pause = pause
 
     def admit(self, breaker: str, owner: str, limits: BreakerLimits) -> tuple[str, int]:
-        """Ask a breaker: ``CLOSED``, ``PROBE``, or ``OPEN`` and for how many ms."""
+        """Ask a breaker: ``CLOSED`` or ``PROBE``, and the server's time; or ``OPEN`` and for how many ms."""
         key = self._keys.breaker(breaker)
         arguments = {"now": self._time.word, "owner": owner, "max_probes": limits.probes, "hold": limits.hold}
         reply = ask(self._store, Call.of("middleware/admit", {"breaker": key, "probes": f"{key}:probes"}, arguments))
         return text(reply[0]), int(reply[1]) if len(reply) > 1 else 0
 
-    def report(self, breaker: str, owner: str, limits: BreakerLimits, *, ok: bool) -> tuple[str, int]:
-        """Tell a breaker: ``CLOSED``, ``OPENED`` by this, or ``OPEN``, and for how many ms."""
+    def report(
+        self, breaker: str, owner: str, limits: BreakerLimits, *, ok: bool | None, began: int | None = None
+    ) -> tuple[str, int]:
+        """Tell a breaker: ``CLOSED``, ``OPENED`` by this, or ``OPEN``, and for how many ms; ``NOTHING`` new.
+
+        ``ok``: None for an end that says nothing; ``began``: the time that ``admit`` has told.
+        """
         key = self._keys.breaker(breaker)
         keys = {"breaker": key, "probes": f"{key}:probes", "failures": f"{key}:failures"}
-        arguments = {
+        arguments: dict[str, Word] = {
             "now": self._time.word,
             "owner": owner,
-            "ok": int(ok),
+            "began": "" if began is None else began,
+            "ok": "" if ok is None else int(ok),
             "threshold": limits.failures,
             "window": limits.window,
             "cooldown": limits.cooldown,
@@ -83,20 +89,21 @@ class MiddlewareStore:
         reply = ask(self._store, Call.of("middleware/report", keys, arguments))
         return text(reply[0]), int(reply[1]) if len(reply) > 1 else 0
 
-    def begin(self, name: str, key: str, owner: str, *, hold: int) -> tuple[str, str, bytes]:
+    def begin(self, name: str, key: str, owner: str, *, attempt: int, hold: int) -> tuple[str, str, bytes]:
         """Begin what is done once: ``BEGUN``; ``DONE``, who has, and the result; ``BUSY``, who is, and for how long."""
         call = Call.of(
             "middleware/begin",
             {"once": self._keys.once(name, key)},
-            {"now": self._time.word, "owner": owner, "hold": hold},
+            {"now": self._time.word, "owner": owner, "attempt": attempt, "hold": hold},
         )
         reply = ask(self._store, call)
         return text(reply[0]), text(reply[1]) if len(reply) > 1 else "", reply[2] if len(reply) > 2 else b""
 
-    def finish(self, name: str, key: str, owner: str, *, result: bytes | None, window: int) -> str:
+    def finish(self, name: str, key: str, owner: str, *, attempt: int, result: bytes | None, window: int) -> str:
         """End it: with a result, which is kept for ``window`` ms, or with none."""
         arguments: dict[str, Word] = {
             "owner": owner,
+            "attempt": attempt,
             "done": int(result is not None),
             "window": window,
             "result": result or b"",

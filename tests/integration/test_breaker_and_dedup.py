@@ -90,6 +90,49 @@ def test_what_says_nothing_of_the_bank_opens_nothing(choice: Exception, made: An
     assert paused == []
 
 
+@pytest.mark.parametrize("choice", [Snooze(1), Cancel("no"), Fail("no such order")])
+def test_what_says_nothing_of_the_bank_ends_no_row_and_closes_nothing(choice: Exception, made: Any) -> None:
+    """Two failures in a row are two, also with such an end between; a probe that ends so is none."""
+    dispatch, kit = made(_open_after(2, cooldown=100))
+
+    @dispatch.job(name="bank.charge", retry=Retry(1))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if order == "choice" and ran.count(order) in (1, 2):
+            raise choice
+        if order == "fails":
+            raise ConnectionError("closed")
+        return order
+
+    for order in ("fails", "choice", "fails"):
+        charge.enqueue(order)
+        kit.drain()
+    late = charge.enqueue("late")
+    kit.drain()
+    assert late.state() == JobState.RETRYING
+
+
+def test_a_probe_that_is_put_back_closes_nothing(made: Any) -> None:
+    """``Deduplicate`` does so where another is at work on the same: the bank was not even asked."""
+    dispatch, kit = made(_open_after(2, cooldown=10))
+
+    @dispatch.job(name="bank.charge", retry=Retry(1))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if order == "busy":
+            raise Snooze(1_000)
+        raise ConnectionError("closed")
+
+    for order in ("1", "2"):
+        charge.enqueue(order)
+        kit.drain()
+    kit.advance(11)
+    for order in ("busy", "3", "4"):
+        charge.enqueue(order)
+        kit.drain()
+    assert ran == ["1", "2", "busy", "3"]
+
+
 def test_steps_pass_the_breaker(made: Any) -> None:
     """A run's step waits by its own policy, whatever the circuit of a job of its name says."""
     dispatch, kit = made(_open_after(1))

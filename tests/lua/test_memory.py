@@ -124,8 +124,8 @@ def _probed(world: World, *, ok: bool) -> Act:
 
 
 def _done_in_vain(world: World) -> Act:
-    shared(world).begin("mail", "k", "job_1", hold=60_000)
-    return lambda: shared(world).finish("mail", "k", "job_1", result=None, window=60_000)
+    shared(world).begin("mail", "k", "job_1", attempt=1, hold=60_000)
+    return lambda: shared(world).finish("mail", "k", "job_1", attempt=1, result=None, window=60_000)
 
 
 MOVES_ON: list[Case[World]] = [

@@ -302,12 +302,12 @@ def _report(world: World) -> Act:
 
 
 def _begin(world: World) -> Act:
-    return lambda: shared(world).begin("mail", "k", "job_1", hold=60_000)[0]
+    return lambda: shared(world).begin("mail", "k", "job_1", attempt=1, hold=60_000)[0]
 
 
 def _finish(world: World) -> Act:
     _begin(world)()
-    return lambda: shared(world).finish("mail", "k", "job_1", result=b"1", window=60_000)
+    return lambda: shared(world).finish("mail", "k", "job_1", attempt=1, result=b"1", window=60_000)
 
 
 CASES: list[Case[World]] = [
