@@ -88,7 +88,7 @@ class Masking:
         if isinstance(value, str):
             return words(value)
         if isinstance(value, Mapping):
-            return {str(key): self._entry(str(key), part, hints, depth) for key, part in value.items()}
+            return {words(str(key)): self._entry(str(key), part, hints, depth) for key, part in value.items()}
         if isinstance(value, list | tuple):
             return [self._item(part, items(hints, place), depth) for place, part in enumerate(value)]
         return value

@@ -120,15 +120,18 @@ def refuse_stale(some_id: str, is_now: Mapping[str, Any], asked: Asked) -> None:
     _refuse_unknown(asked.expected, tuple(is_now), "expected of it")
     for name, then in asked.expected.items():
         now = is_now[name]
-        if str(then) == str(now):
-            continue
-        if isinstance(now, bool):
-            what, was = f"is {'' if now else 'not '}{name}", f"was {'not ' if now else ''}so"
-        elif name == "state":
-            what, was = f"is {now}", f"was {then or 'none'}"
-        else:
-            what, was = f"has {name.replace('_', ' ')} {now or 'none'}", f"had {then or 'none'}"
-        raise StateConflict(f"{some_id} {what} by now, and {was} on your page: nothing was done. Look again.")
+        if str(then) != str(now):
+            raise StateConflict(
+                f"{some_id} {_said(name, now, 'is', 'has')} by now, and {_said(name, then, 'was', 'had')} on your page:"
+                " nothing was done. Look again."
+            )
+
+
+def _said(name: str, value: Any, is_: str, has: str) -> str:
+    """Return what a record is or has, in words."""
+    if isinstance(value, bool):
+        return f"{is_} {'' if value else 'not '}{name}"
+    return f"{is_} {value}" if name == "state" else f"{has} {name.replace('_', ' ')} {value or 'none'}"
 
 
 def _refuse_unknown(words: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:

@@ -187,7 +187,9 @@ def of_call(run: Run, identity: str, *, can_rewind: bool, can_skip: bool) -> lis
 def of_cron(cron: Any) -> list[Button]:
     """Return the buttons of a cron entry: an edit is of the revision that the page has shown."""
     body, place = {"expected": {"revision": cron.revision}}, ("crons", str(cron.id))
-    run_now = Button(label="Run now", path=(*place, "trigger"), ask=f"Run {cron.name} now, beside its schedule?")
+    run_now = Button(
+        label="Run now", path=(*place, "trigger"), body=body, ask=f"Run {cron.name} now, beside its schedule?"
+    )
     if cron.orphaned_at is not None:
         ask = f"Delete {cron.name}, which no code declares any more? Its history goes with it."
         return [Button(label="Delete", path=(*place, "delete"), body=body, ask=ask, look="danger")]

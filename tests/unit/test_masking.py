@@ -203,6 +203,11 @@ def test_a_password_ends_at_the_last_at() -> None:
     assert words('{"a":"redis://u:p@h:1","b":"x@y"}') == '{"a":"redis://u:***@h:1","b":"x@y"}'
 
 
+def test_a_key_that_is_a_url_has_no_password_either() -> None:
+    """A mapping by address, say."""
+    assert _masking().value({"by": {"redis://u:pw@h": 1}}) == {"by": {"redis://u:***@h": 1}}
+
+
 @given(st.text(max_size=400))
 def test_a_line_is_one_printable_line(text: str) -> None:
     """Whatever is stored, a line has no character that steers or hides, and an end."""
