@@ -15,7 +15,7 @@ from dispatch_celery.cron.census import CronCensus
 from dispatch_celery.cron.model import CronEntry, CronState, check_name
 from dispatch_celery.cron.store import CronStore
 from dispatch_celery.cron.timing import Timing
-from dispatch_celery.errors import CronNotFound, InvalidId, InvalidSchedule
+from dispatch_celery.errors import ConfigurationError, CronNotFound, InvalidId, InvalidSchedule
 from dispatch_celery.ids import CronId
 from dispatch_celery.scope import Scope
 from dispatch_celery.store.keys import Keys
@@ -58,8 +58,12 @@ class CronReading:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[CronEntry]:
-        """Return one page of entries, the newest first. ``target``: the job or workflow; ``origin``: code or api."""
-        wanted = None if state is None else CronState(state)
+        """Return one page of entries, the newest first. ``target``: the job or workflow; ``origin``: code or api.
+
+        Raises:
+            ConfigurationError: there is no such state.
+        """
+        wanted = None if state is None else _state_of(state)
 
         def keep(entry: CronEntry) -> bool:
             fits = wanted in (None, entry.state) and target in (None, entry.template.name)
@@ -129,3 +133,10 @@ def id_of(name: CronId | str) -> CronId:
 def not_found(name: CronId | str) -> CronNotFound:
     """Return what is raised where there is no such entry."""
     return CronNotFound(f"there is no cron entry {str(name)!r}: no id or name of one in this namespace")
+
+
+def _state_of(state: str) -> CronState:
+    try:
+        return CronState(state)
+    except ValueError:
+        raise ConfigurationError(f"state must be one of {', '.join(CronState)}, not {state!r}") from None

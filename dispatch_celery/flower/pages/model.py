@@ -60,9 +60,11 @@ class Query:
         """Return a value; None where there is none.
 
         Raises:
-            ConfigurationError: nobody types so much.
+            ConfigurationError: nobody types so much, or that.
         """
         found = self.values.get(name, "").strip()
+        if not found.isascii() and any("\ud800" <= letter <= "\udfff" for letter in found):
+            raise ConfigurationError(f"{name} has half a character in it, which no UTF-8 can hold")
         if len(found) > _LONGEST:
             raise ConfigurationError(f"{name} has {len(found):,} characters; at most {_LONGEST} can be looked for")
         return found or None
