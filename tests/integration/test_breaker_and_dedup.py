@@ -133,6 +133,28 @@ def test_a_probe_that_is_put_back_closes_nothing(made: Any) -> None:
     assert ran == ["1", "2", "busy", "3"]
 
 
+def test_a_result_that_is_there_is_returned_while_it_is_open_and_closes_nothing(made: Any) -> None:
+    """In the order that the documents say, deduplication outside: it is no success of the bank's."""
+    dispatch, kit = made(Deduplicate(window=3600), _open_after(2, cooldown=10))
+
+    @dispatch.job(name="bank.charge", retry=Retry(1))
+    def charge(order: str) -> str:
+        ran.append(order)
+        if order != "paid":
+            raise ConnectionError("closed")
+        return order
+
+    for order in ("paid", "1", "2"):
+        charge.enqueue(order)
+        kit.drain()
+    assert kit.result(charge.enqueue("paid")) == "paid"
+    kit.advance(11)
+    for order in ("paid", "3", "4"):
+        charge.enqueue(order)
+        kit.drain()
+    assert ran == ["paid", "1", "2", "3"]
+
+
 def test_steps_pass_the_breaker(made: Any) -> None:
     """A run's step waits by its own policy, whatever the circuit of a job of its name says."""
     dispatch, kit = made(_open_after(1))
