@@ -109,6 +109,20 @@ def test_who_began_before_it_opened_changes_nothing_when_it_is_closed_again(
     assert shared.report("bank", "f", LIMITS, ok=False, began=now) == ("OPENED", 500)
 
 
+def test_a_clock_that_is_set_back_lets_failures_count(shared: MiddlewareStore, world: World) -> None:
+    """It closed at a time that is to come: nobody is late for that."""
+    _fail(shared, "a", "b", "c")
+    world.passes(501)
+    probed = shared.admit("bank", "probe", LIMITS)[1]
+    assert shared.report("bank", "probe", LIMITS, ok=True, began=probed) == ("CLOSED", 0)
+    world.passes(-3_600_000)
+
+    now = shared.admit("bank", "d", LIMITS)[1]
+    told = [shared.report("bank", owner, LIMITS, ok=False, began=now) for owner in "def"]
+
+    assert told[-1] == ("OPENED", 500)
+
+
 def test_an_end_that_says_nothing_frees_the_place_of_a_probe(shared: MiddlewareStore, world: World) -> None:
     """And changes nothing else: neither the row of failures, nor what is open."""
     _fail(shared, "a", "b")

@@ -1,8 +1,8 @@
 -- PURPOSE  Begins work that is to be done once within a window; tells of the result where it was done already.
 -- KEYS     once
 -- ARGV     now owner attempt hold
---          owner: who does it, the same when it begins again; attempt: of it, which is told at its end; hold: ms after which one who began and was not heard of
---          again is given up.
+--          owner: who does it, the same when it begins again; attempt: of it, which is told at its end; hold: ms after
+--          which one who began and was not heard of again is given up.
 -- RETURNS  BEGUN | DONE owner result | BUSY owner ms
 -- ERRORS   none
 -- TRANSITIONS none

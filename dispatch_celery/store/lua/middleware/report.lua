@@ -1,8 +1,9 @@
 -- PURPOSE  Tells a circuit breaker how an execution came out: opens it, opens it again, or closes it.
 -- KEYS     breaker probes failures
 -- ARGV     now owner began ok threshold window cooldown keep
---          began: what admit has said, or empty; ok: 1 where it succeeded, empty where that says nothing; threshold: failures in a row, within window ms, that open it; cooldown: ms it
---          stays open; keep: ms after which a breaker nobody uses is forgotten.
+--          began: what admit has said, or empty; ok: 1 where it succeeded, empty where that says nothing; threshold:
+--          failures in a row, within window ms, that open it; cooldown: ms it stays open; keep: ms after which a breaker
+--          nobody uses is forgotten.
 -- RETURNS  CLOSED | OPENED ms | OPEN ms | NOTHING
 --          OPENED: by this report; ms: until a probe may be made
 -- ERRORS   none
@@ -15,8 +16,10 @@ local reopens = tonumber(seen[1] or 0)
 if seen[2] == A.owner and reopens > now then return {'OPENED', string.format('%.0f', reopens - now)} end
 local probe = redis.call('ZREM', K.probes, A.owner) == 1
 if A.ok == '' then return {'NOTHING'} end
--- Who began before it was open, or as a probe that was given up, says nothing of now.
-if not probe and A.began ~= '' and tonumber(A.began) < tonumber(seen[3] or 0) then return {'NOTHING'} end
+-- Who began before it was open, or as a probe that was given up, says nothing of now. Where the clock was set back behind
+-- that, nobody knows who began when.
+local closed = tonumber(seen[3] or 0)
+if not probe and A.began ~= '' and closed <= now and tonumber(A.began) < closed then return {'NOTHING'} end
 if A.ok == '1' then
   if reopens > 0 and not probe then return {'OPEN', string.format('%.0f', math.max(0, reopens - now))} end
   redis.call('DEL', K.failures, K.probes)
