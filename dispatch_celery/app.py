@@ -37,7 +37,7 @@ from dispatch_celery.worker.backend import install_backend
 from dispatch_celery.worker.beat import install_beat
 from dispatch_celery.worker.bootsteps import install_steps
 from dispatch_celery.worker.broker import install_transport
-from dispatch_celery.worker.checks import Finding, check_celery, check_server
+from dispatch_celery.worker.checks import Finding, check_celery, check_cron, check_server
 from dispatch_celery.worker.guard import guard_step
 from dispatch_celery.workflows.handle import RunHandle
 from dispatch_celery.workflows.service import RunService
@@ -173,8 +173,9 @@ class Dispatch(Declaring):
         return take_census(self._parts.store, self._parts.keys)
 
     def doctor(self) -> list[Finding]:
-        """Return every unsafe setting of the state server and of Celery, each with its remedy."""
-        return [*check_server(self._parts.store, self.settings), *check_celery(self.app.conf)]
+        """Return what is unsafe in the state server and Celery, and whether nobody fires, each with its remedy."""
+        server, celery = check_server(self._parts.store, self.settings), check_celery(self.app.conf)
+        return [*server, *celery, *check_cron(self.crons.census())]
 
     def close(self) -> None:
         """Close this process's connections and threads; the next use opens new ones."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from dispatch_celery.cli.cron_entries import arguments_of, cron_record, print_entry
-from dispatch_celery.cli.explaining_crons import comes_back, enable_words, since_disabled
+from dispatch_celery.cli.explaining_crons import comes_back, enable_words, nobody_fires, since_disabled
 from dispatch_celery.cli.filters import given, paging, scope_of, tenant
 from dispatch_celery.cli.moments import moment, stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
@@ -21,6 +21,7 @@ from dispatch_celery.cli.unfamiliar import doubt_of_target, quiet, tell
 from dispatch_celery.cli.values import json_object
 from dispatch_celery.cron.model import CronEntry, CronState, Overlap
 from dispatch_celery.cron.service import CronService
+from dispatch_celery.store.paging import Page
 
 __all__ = ["cron"]
 
@@ -75,6 +76,11 @@ def list_entries(
     """List entries, the newest first."""
     chosen = given(scope=scope_of(scope_app, scope_org), **filters)
     page = session.dispatch.crons.list(limit=limit, cursor=cursor, **chosen)
+    _print_entries(session, page)
+    tell(session, _unfired(session, page))
+
+
+def _print_entries(session: Session, page: Page[CronEntry]) -> None:
     output = session.output
     if output.as_json:
         output.document({"records": [cron_record(entry) for entry in page], "next_cursor": page.next_cursor})
@@ -109,6 +115,14 @@ def list_entries(
         output.line(f"{says}, and not fired: {enable_words(disabled[0], session.command)}.")
     if page.next_cursor:
         output.line(f"There may be more: --cursor '{page.next_cursor}'", style="dim")
+
+
+def _unfired(session: Session, page: Page[CronEntry]) -> str:
+    """Return that nobody fires what is listed, and what to do; empty where somebody does, or nothing waits."""
+    if not any(entry.next_fire_at is not None for entry in page):
+        return ""
+    says = nobody_fires(session.dispatch.crons.census(), session.insight.now())
+    return f"{says}; `{session.command} doctor` says what to do" if says else ""
 
 
 @cron.command("show")

@@ -9,14 +9,17 @@ from typing import Final
 
 from dispatch_celery.cli.explaining_limits import standing
 from dispatch_celery.cli.moments import stamp, when
-from dispatch_celery.cli.phrases import Explanation, Surroundings
+from dispatch_celery.cli.phrases import Explanation, Surroundings, count_of
+from dispatch_celery.cron.census import CronCensus
 from dispatch_celery.cron.model import CronEntry, CronState
 from dispatch_celery.queues.model import Queue
 
-__all__ = ["comes_back", "disabled_words", "enable_words", "explain_entry", "since_disabled"]
+__all__ = ["comes_back", "disabled_words", "enable_words", "explain_entry", "nobody_fires", "since_disabled"]
 
 _LATE: Final = timedelta(seconds=10)
 """For how long nobody may fire when a leader has died: until then a slot that is due is no sign of trouble."""
+
+_START: Final = "Start a worker, or `celery beat -S dispatch`; with dispatch_cron off, only a beat fires."
 
 _NOT_FIRED: Final[Mapping[str, str]] = {
     "overlapped": "what it created before had not ended (overlap {overlap})",
@@ -24,7 +27,9 @@ _NOT_FIRED: Final[Mapping[str, str]] = {
 }
 
 
-def explain_entry(entry: CronEntry, around: Surroundings, *, paused: Sequence[Queue] = ()) -> Explanation:
+def explain_entry(
+    entry: CronEntry, around: Surroundings, *, paused: Sequence[Queue] = (), census: CronCensus | None = None
+) -> Explanation:
     """Say of an entry what it waits for; ``paused`` is what holds back the work that it creates."""
     call = f"{around.command} cron"
     if entry.state == CronState.DISABLED:
@@ -45,19 +50,9 @@ def explain_entry(entry: CronEntry, around: Surroundings, *, paused: Sequence[Qu
             advice=f"Register it again with a later end date, or `{call} delete {entry.id}`.",
             since=entry.last_fire_at,
         )
-    if entry.next_fire_at is not None and around.now - _LATE < entry.next_fire_at < around.now:
-        return Explanation(
-            explanation=f"{entry.name} is due since {when(entry.next_fire_at, around.now)}, and fires at any moment.",
-            advice=f"Nothing has to be done; if `{around.command} explain {entry.id}` tells the same moment for longer"
-            " than ten seconds, nobody fires.",
-            since=entry.next_fire_at,
-        )
-    if entry.next_fire_at is not None and entry.next_fire_at < around.now:
-        return Explanation(
-            explanation=f"{entry.name} should have fired {when(entry.next_fire_at, around.now)}: nobody fires.",
-            advice="Start a worker, or `celery beat -S dispatch`; with dispatch_cron off, only a beat fires.",
-            since=entry.next_fire_at,
-        )
+    unfired = _unfired(entry, entry.next_fire_at, around, census)
+    if unfired is not None:
+        return unfired
     queued = f" A slot waits for the end of {entry.last_id}." if entry.queued_slot is not None else ""
     return Explanation(
         explanation=f"{entry.name} fires {when(entry.next_fire_at, around.now)}.{queued}{_last(entry)}{_held(paused)}",
@@ -65,6 +60,50 @@ def explain_entry(entry: CronEntry, around: Surroundings, *, paused: Sequence[Qu
         since=entry.last_fire_at,
         next_at=entry.next_fire_at,
     )
+
+
+def nobody_fires(census: CronCensus, now: datetime) -> str:
+    """Return that entries wait for nobody, as a part of a sentence; empty where somebody leads, or may in a moment."""
+    if not census.nobody_fires:
+        return ""
+    return f"nobody fires: no worker or beat leads cron since {when(now - timedelta(seconds=census.unled), now)}"
+
+
+def _without(around: Surroundings) -> str:
+    """Return that there are workers which do not fire, as a sentence; empty where each may have begun just now."""
+    some = [worker for worker in around.live if worker.registered_at < around.now - _LATE]
+    if not some:
+        return ""
+    return f" {count_of(len(some), 'live worker')} {'do' if len(some) > 1 else 'does'} not fire: dispatch_cron is off."
+
+
+def _unfired(
+    entry: CronEntry, due: datetime | None, around: Surroundings, census: CronCensus | None
+) -> Explanation | None:
+    """Say of an entry that it is due now, or that nobody fires it; None where it fires when it is due."""
+    if due is None:
+        return None
+    if due <= around.now - _LATE:
+        return Explanation(
+            explanation=f"{entry.name} should have fired {when(due, around.now)}: nobody fires.",
+            advice=_START,
+            since=due,
+        )
+    if census is not None and census.nobody_fires:
+        return Explanation(
+            explanation=f"{entry.name} is due {when(due, around.now)}, but"
+            f" {nobody_fires(census, around.now)}.{_without(around)}",
+            advice=_START,
+            since=around.now - timedelta(seconds=census.unled),
+        )
+    if due < around.now:
+        return Explanation(
+            explanation=f"{entry.name} is due since {when(due, around.now)}, and fires at any moment.",
+            advice=f"Nothing has to be done; if `{around.command} explain {entry.id}` tells the same moment for longer"
+            " than ten seconds, nobody fires.",
+            since=due,
+        )
+    return None
 
 
 def _last(entry: CronEntry) -> str:

@@ -71,9 +71,8 @@ class Names:
             for queue in (self._queue(template.queue), self._limits.get(("job", template.name)))
             if queue is not None and queue.paused
         ]
-        return Told(
-            id=entry.id, kind="cron entry", state=entry.state, found=explain_entry(entry, self._around, paused=paused)
-        )
+        found = explain_entry(entry, self._around, paused=paused, census=self._dispatch.crons.census())
+        return Told(id=entry.id, kind="cron entry", state=entry.state, found=found)
 
     def worker(self, worker: Worker) -> Told:
         """Tell of one incarnation of a worker."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dispatch_celery.config import Settings
+from dispatch_celery.cron.census import CronCensus
 from dispatch_celery.errors import UnsupportedServer
 from dispatch_celery.store.client import Store
 from dispatch_celery.store.replies import ask, text
 from dispatch_celery.store.scripts import Call
 
-__all__ = ["Finding", "check_celery", "check_server", "refuse_unsafe", "server_version"]
+__all__ = ["Finding", "check_celery", "check_cron", "check_server", "refuse_unsafe", "server_version"]
 
 _REDIS: Final = (7, 0)
 _VALKEY: Final = (7, 2)
@@ -178,3 +179,16 @@ def check_celery(conf: Mapping[str, Any]) -> list[Finding]:
             )
         )
     return found
+
+
+def check_cron(census: CronCensus) -> list[Finding]:
+    """Return that cron entries wait and nobody fires them."""
+    if not census.nobody_fires:
+        return []
+    return [
+        Finding(
+            "cron",
+            f"entries wait to be fired, and no worker or beat has led cron for {census.unled:,.0f} s",
+            "Start a worker with dispatch_cron on (DISPATCH_CRON), or `celery beat -S dispatch`",
+        )
+    ]

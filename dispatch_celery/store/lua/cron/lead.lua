@@ -14,7 +14,7 @@ local told = string.format('%.0f', now)
 local leader = redis.call('HMGET', K.leader, 'id', 'term', 'nonce', 'until', 'rank', 'lease')
 local mine = leader[1] == A.id and leader[3] == A.nonce
 if A.lease == '0' then
-  if mine then redis.call('HSET', K.leader, 'until', 0) end
+  if mine then redis.call('HSET', K.leader, 'until', 0, 'resigned_at', told) end
   return {'IDLE', told}
 end
 -- Beyond two leases there is none: the clock was set back, and who led may be dead.
