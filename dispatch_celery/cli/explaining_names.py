@@ -22,8 +22,8 @@ class Declared:
     name: str
     kind: str
     """``job`` or ``workflow``."""
-    queue: str = ""
-    """Where it goes unless it is told otherwise; empty where that is the app's default."""
+    queue: str
+    """Where it goes unless it is told otherwise."""
     counts: Mapping[str, int]
     limit: Queue | None = None
     """The limit of the jobs of this name, if there is one."""
@@ -50,12 +50,13 @@ def explain_queue(queue: Queue, around: Surroundings) -> Explanation:
     """Say what waits in a queue, what holds it back, and who takes from it."""
     takers = [worker for worker in around.live if queue.name in worker.queues]
     held, slots = sum(worker.holding for worker in takers), sum(worker.concurrency for worker in takers)
-    ready = "1 job or run is" if queue.ready == 1 else f"{queue.ready:,} jobs and runs are"
+    ready = (
+        "1 job or run is" if queue.ready == 1 else f"{queue.ready:,} jobs and runs are" if queue.ready else "Nothing is"
+    )
     says = f"{ready} ready in the queue {queue.name!r}.{_holds_back(queue)}"
-    start = f"Start a worker: `{around.command.removesuffix(' dispatch')} worker -Q {queue.name}`."
     if not takers:
         nobody = "No worker is live" if not around.live else "No live worker consumes it"
-        says, advice = f"{says} {nobody}, so nobody takes from it.", start
+        says, advice = f"{says} {nobody}, so nobody takes from it.", _start(queue.name, around)
     else:
         who = f"{count_of(len(takers), 'live worker')} consume{'s' if len(takers) == 1 else ''} it"
         says += f" {who} ({held:,} of {slots:,} slots are busy)."
@@ -63,6 +64,10 @@ def explain_queue(queue: Queue, around: Surroundings) -> Explanation:
     if queue.paused:
         advice = f"`{around.command} queues resume {queue.name}` lets it go on."
     return Explanation(explanation=says, advice=advice, next_at=queue.paused_until)
+
+
+def _start(queue: str, around: Surroundings) -> str:
+    return f"Start a worker: `{around.command.removesuffix(' dispatch')} worker -Q {quote(queue)}`."
 
 
 def queue_state(queue: Queue) -> str:
@@ -84,14 +89,16 @@ def _holds_back(queue: Queue, what: str = "It") -> str:
 def explain_declared(one: Declared, around: Surroundings) -> Explanation:
     """Say whether anybody executes a job or workflow of this name, and what holds it back."""
     counts = ", ".join(f"{number:,} {state}" for state, number in one.counts.items() if number) or "none is stored"
-    where = f" for the queue {one.queue!r}" if one.queue else ""
-    says = f"{one.name!r} is a {one.kind}, declared{where}: {counts}."
+    says = f"{one.name!r} is a {one.kind}, declared for the queue {one.queue!r}: {counts}."
     lists = "runs" if one.kind == "workflow" else "jobs"
     advice = f"Nothing to do; `{around.command} {lists} list --name {quote(one.name)}` lists them."
     if not around.name_is_known:
         last = f"since {around.ago(around.known_at)}" if around.known_at else "so far"
         says += f" No live worker has declared it {last}, so nobody executes it."
-        advice = f"Deploy a worker that declares {one.name!r}."
+        advice = f"Deploy a worker that declares {one.name!r}, and consumes {one.queue!r} (`-Q {quote(one.queue)}`)."
+    elif not any(one.queue in worker.queues for worker in around.live):
+        says += " No live worker consumes that queue, so nobody takes what is in it."
+        advice = _start(one.queue, around)
     for found, what, word in (
         (one.on, f"The queue {one.queue!r}", one.queue),
         (one.limit, "The job name", f"--job {one.name}"),

@@ -24,6 +24,7 @@ from dispatch_celery.cli.explaining_names import (
 )
 from dispatch_celery.cli.phrases import Explanation, Surroundings
 from dispatch_celery.cli.session import Session
+from dispatch_celery.cli.unfamiliar import own_queues
 from dispatch_celery.cluster.model import Worker
 from dispatch_celery.cron.model import CronEntry
 from dispatch_celery.errors import ConfigurationError, CronNotFound, NotFoundError
@@ -86,6 +87,7 @@ class Names:
         kinds |= dict.fromkeys(self._parts.workflows.names(), "workflow")
         kinds |= {one.name: "job" for one in self._parts.registry}
         kinds |= {worker.name: "worker" for worker in self._around.workers}
+        kinds |= dict.fromkeys(sorted(own_queues(self._session)), "queue")
         kinds |= {queue: "queue" for worker in self._around.workers for queue in worker.queues}
         kinds |= {queue: kind for kind, queue in self._limits}
         kinds |= {entry.name: "cron entry" for entry in self._dispatch.crons.list(limit=_ENTRIES)}
@@ -117,7 +119,8 @@ class Names:
 
     def _queues(self, name: str) -> Iterator[Told]:
         consumed = any(name in worker.queues for worker in self._around.workers)
-        queue = self._queue(name) or (Queue(name=name) if consumed else None)
+        is_known = consumed or name in own_queues(self._session)
+        queue = self._queue(name) or (Queue(name=name) if is_known else None)
         if queue is not None:
             yield Told(id=name, kind="queue", state=queue_state(queue), found=explain_queue(queue, self._around))
 
@@ -128,7 +131,7 @@ class Names:
         if declared is None and limit is None and not is_workflow and queue is None and known_at is None:
             return
         code = workflows.latest(name) if is_workflow else declared
-        queue = queue or (code.queue if code else None) or ""
+        queue = queue or (code.queue if code else None) or str(self._dispatch.app.conf.task_default_queue)
         runs, jobs = self._dispatch.runs.count(name=name), self._dispatch.jobs.count(name=name)
         is_workflow = is_workflow or (declared is None and any(runs.values()))
         one = Declared(

@@ -16,7 +16,7 @@ import click
 from dispatch_celery.cli.plain import printable
 from dispatch_celery.cli.session import Session
 
-__all__ = ["doubt_of_limit", "doubt_of_target", "quiet", "tell"]
+__all__ = ["doubt_of_limit", "doubt_of_target", "own_queues", "quiet", "tell"]
 
 
 def doubt_of_limit(session: Session, queue: str | None, job: str | None) -> str:
@@ -36,6 +36,15 @@ def doubt_of_target(session: Session, target: str) -> str:
     """Return what is to be said of what a cron entry calls; empty where it is known."""
     told = f"neither this app nor a worker declares {target!r}: what is created waits for a worker that does"
     return _doubt(told, target, _names(session, with_workflows=True))
+
+
+def own_queues(session: Session) -> set[str]:
+    """Return the queues that this app names: its default, Celery's, those of definitions, those it limits."""
+    app, parts = session.dispatch.app, session.dispatch._parts  # noqa: SLF001 - no service tells of declarations
+    declared = {one.queue for one in (*parts.registry, *parts.workflows)}
+    limited = {name.removeprefix("queue:") for name in parts.declared_limits}
+    found = {app.conf.task_default_queue, *declared, *limited, *app.amqp.queues}
+    return {str(queue) for queue in found if queue}
 
 
 def tell(session: Session, doubt: str) -> None:
@@ -76,10 +85,7 @@ def _names(session: Session, *, with_workflows: bool) -> set[str]:
 
 def _queues(session: Session) -> set[str]:
     dispatch = session.dispatch
-    parts = dispatch._parts  # noqa: SLF001 - as above
-    declared = {one.queue for one in (*parts.registry, *parts.workflows)}
     published = {entry.get("queue") for entry in session.insight.catalogue().values()}
-    limited = {name.removeprefix("queue:") for name in parts.declared_limits}
     consumed = {queue for worker in dispatch.workers.list() for queue in worker.queues}
-    found = {*declared, *published, *limited, *consumed, *dispatch.jobs.ready(), *dispatch.app.amqp.queues}
+    found = {*own_queues(session), *published, *consumed, *dispatch.jobs.ready()}
     return {str(queue) for queue in found if queue}

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 from celery import Celery
+from kombu import Queue
 
-from dispatch_celery import Dispatch, RunId, WorkerId, Workflow, scope
+from dispatch_celery import Dispatch, Limit, RunId, WorkerId, Workflow, scope
 from dispatch_celery.cluster.store import ClusterStore
 from dispatch_celery.events.model import Place
 from dispatch_celery.jobs.model import JobRef
@@ -91,6 +92,38 @@ def test_a_queue_is_explained_by_its_name(floor: Floor) -> None:
     assert "It lets 3 run at once: 0 permits out, 0 jobs waiting for one." in paused["explanation"]
     assert paused["next_at"] is not None
     assert paused["advice"] == "`celery dispatch queues resume mail` lets it go on."
+
+
+def test_a_queue_of_the_app_is_explained_although_nothing_is_in_it(floor: Floor) -> None:
+    """Its default one, one of Celery's, one that a definition names or the app limits; and how a worker is started."""
+    floor.app.conf.task_queues = [Queue("letters")]
+    floor.dispatch._parts.declared_limits["queue:parcels"] = Limit(concurrency=1)
+
+    for queue in ("post", "letters", "mail", "parcels"):
+        (alone,) = floor.json("explain", queue)["records"]
+        assert (alone["kind"], alone["state"]) == ("queue", "open")
+        assert alone["explanation"] == (
+            f"Nothing is ready in the queue {queue!r}. No worker is live, so nobody takes from it."
+        )
+        assert f"worker -Q {queue}`" in alone["advice"]
+    floor.register()
+    assert "No live worker consumes it, so nobody takes from it." in floor.ok("explain", "post")
+    assert "did you mean 'parcels' (queue)" in floor.call("explain", "parcel").stderr
+
+
+def test_a_job_whose_queue_nobody_consumes_is_explained(floor: Floor) -> None:
+    """Its name is known to a live worker, which takes from another queue; by its default queue, too."""
+    floor.dispatch.job(name="stamp")(lambda: None)
+    floor.dispatch.job(name="seal", queue="wax")(lambda: None)
+    known = {"name": "w2@host", "hostname": "host", "pid": 8, "pool": "solo", "concurrency": 2, "queues": "mail"}
+    floor.cluster.register(WorkerId.mint(), known, {"seal": "{}", "stamp": "{}", "mail.send": "{}"})
+
+    for name, queue in (("stamp", "post"), ("seal", "wax")):
+        (told,) = floor.json("explain", name)["records"]
+        assert f"declared for the queue {queue!r}" in told["explanation"]
+        assert "No live worker consumes that queue, so nobody takes what is in it." in told["explanation"]
+        assert told["advice"].endswith(f"worker -Q {queue}`.")
+    assert "Nothing to do" in floor.ok("explain", "mail.send")
 
 
 def test_a_job_and_a_workflow_are_explained_by_their_names(floor: Floor) -> None:
