@@ -13,6 +13,7 @@ from dispatch_celery.cli.moments import duration
 from dispatch_celery.cli.output import Columns, text_column
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.cli.unfamiliar import doubt_of_limit, tell
+from dispatch_celery.cli.unfamiliar_keys import doubt_of_key
 from dispatch_celery.cli.values import json_weights
 from dispatch_celery.queues.model import PerKey, Queue
 
@@ -83,7 +84,7 @@ def limit_queue(
         per_key = PerKey(by=by, concurrency=key_concurrency, rate=key_rate, burst=key_burst, weights=weights or {})
     limit, doubt = session.dispatch.queues.limit, doubt_of_limit(session, queue, job)
     _print(session, limit(queue, job=job, concurrency=concurrency, rate=rate, burst=burst, per_key=per_key))
-    tell(session, doubt)
+    tell(session, doubt or (doubt_of_key(session, queue, job, by) if by is not None else ""))
 
 
 @queues.command("unlimit")
