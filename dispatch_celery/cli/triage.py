@@ -21,6 +21,8 @@ from dispatch_celery.cli.values import json_object
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind, ReplayPreview
 from dispatch_celery.dlq.pacing import due_times
 from dispatch_celery.dlq.selection import BulkProgress, DeadLetterSelection
+from dispatch_celery.errors import DeadLetterNotFound
+from dispatch_celery.ids import JobId
 
 __all__ = ["LETTER_SECRET", "purge_letters", "put_back_letters", "replay_letter", "replay_letters"]
 
@@ -55,15 +57,28 @@ def replay_letter(
     refuse_pasted_masks(arguments, reveal)
     if dry_run:
         found = service.preview(letter_id, arguments=arguments, **how)
+        _refuse_itself(session, letter_id, found.job_id)
         _print_replay(output, letter_id, found, how["delay"], session.masking, reveal)
         return
     handle = service.replay(letter_id, arguments=arguments, **how)
+    _refuse_itself(session, letter_id, handle.id)
     if output.as_json:
         output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
-    elif handle.id.endswith(letter_id.partition("_")[2]):
-        output.line(f"{handle.id} is no dead letter, or none any more: it is {handle.state()}; nothing was done")
     else:
         output.line(f"{letter_id} is replayed as {handle.id}")
+
+
+def _refuse_itself(session: Session, letter_id: str, found: JobId | None) -> None:
+    """Refuse what the API takes for done: a replay whose job is the same one, for it never died or was retried since.
+
+    Raises:
+        DeadLetterNotFound: it is.
+    """
+    if found is not None and found.endswith(letter_id.partition("_")[2]):
+        state = session.dispatch.jobs.get(found).state
+        raise DeadLetterNotFound(
+            f"{found} is no dead letter, or none any more: it is {state}; there is nothing to replay"
+        )
 
 
 def _print_replay(
@@ -74,8 +89,6 @@ def _print_replay(
     if output.as_json:
         facts = {"name": found.name, "queue": found.queue, "delay": delay, **called.fields}
         output.document({"id": letter_id, "dry_run": True, "replayed_as": found.job_id, **facts})
-    elif found.job_id is not None and found.job_id.endswith(letter_id.partition("_")[2]):
-        output.line(f"{found.job_id} is no dead letter, or none any more: nothing would be made")
     elif found.job_id is not None:
         output.line(f"{letter_id} was replayed before: this would return {found.job_id} and make nothing")
     else:

@@ -127,8 +127,23 @@ def test_a_dry_run_of_one_checks_it_and_changes_nothing(yard: Graveyard, line: C
     assert f"would return {new} and make nothing" in line.ok("dlq", "replay", dead, "--dry-run")
     other = line.call("dlq", "replay", dead, "--queue", "other", "--dry-run")
     assert (other.exit_code, "already_replayed" in other.stderr) == (1, True)
-    yard.dispatch.jobs.retry(again := yard.dead())
-    assert line.json("dlq", "replay", again, "--dry-run")["replayed_as"] == again
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--dry-run",), ("--dry-run", "--json")], ids=" ".join)
+def test_what_is_no_dead_letter_is_not_replayed(yard: Graveyard, line: CommandLine, more: tuple[str, ...]) -> None:
+    """It never died, or was retried since; what was replayed once is told again, by the id of its job."""
+    alive = yard.dispatch.enqueue("yard.pay", amount=1).id
+    yard.dispatch.jobs.retry(retried := yard.dead())
+
+    for one in (alive, retried):
+        refused = line.call("dlq", "replay", one, *more)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(f"error [dead_letter_not_found]: {one} is no dead letter, or none any more: ")
+        assert "it is pending" in refused.stderr
+        assert yard.dispatch.dlq.replay(one).id == one
+    dead = yard.dead()
+    new = yard.dispatch.dlq.replay(dead).id
+    assert new in line.ok("dlq", "replay", dead, *more)
 
 
 def test_a_dry_run_of_many_checks_what_it_is_given(yard: Graveyard, line: CommandLine) -> None:
