@@ -13,7 +13,7 @@ import click
 from dispatch_celery.cli.cron_entries import arguments_of, cron_record, print_entry
 from dispatch_celery.cli.explaining_crons import comes_back, enable_words, nobody_fires, since_disabled
 from dispatch_celery.cli.filters import given, paging, scope_of, tenant
-from dispatch_celery.cli.moments import moment, stamp, when
+from dispatch_celery.cli.moments import moment_ahead, moment_to_come, stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
 from dispatch_celery.cli.payloads import refuse_pasted_masks
 from dispatch_celery.cli.session import Session, with_session
@@ -39,8 +39,12 @@ _OPTIONS = (
         help="While what it created last has not ended.",
     ),
     click.option("--jitter", type=float, default=0.0, help="Seconds by which a slot is delayed at most."),
-    click.option("--start", type=moment, help="Its first slot is not before: ISO 8601 (UTC)."),
-    click.option("--end", type=moment, help="Its last slot is not after: ISO 8601 (UTC)."),
+    click.option(
+        "--start",
+        type=moment_ahead,
+        help="Its first slot is not before: ISO 8601 (UTC), or how long from now on (15m, 2h, 3d).",
+    ),
+    click.option("--end", type=moment_to_come, help="Its last slot is not after, likewise; not in the past."),
 )
 
 

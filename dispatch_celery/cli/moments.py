@@ -10,11 +10,11 @@ import click
 
 from dispatch_celery.retry import MAX_DELAY
 
-__all__ = ["duration", "moment", "span", "stamp", "when"]
+__all__ = ["duration", "moment", "moment_ahead", "moment_to_come", "span", "stamp", "when"]
 
 _UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 def span(length: timedelta) -> str:
@@ -42,7 +42,7 @@ def when(at: datetime | None, now: datetime) -> str:
 
 def duration(words: str) -> timedelta:
     """Return a length of time of the command line: ``90s``, ``15m``, ``2h``, ``3d``."""
-    found = _AGO.fullmatch(words.strip())
+    found = _LENGTH.fullmatch(words.strip())
     if found is None or not 0 < (seconds := float(found[1]) * _SECONDS[found[2]]) <= MAX_DELAY:
         raise click.BadParameter(f"{words!r} is no length of time: give 90s, 15m, 2h or 3d, up to ten years")
     return timedelta(seconds=seconds)
@@ -50,13 +50,30 @@ def duration(words: str) -> timedelta:
 
 def moment(words: str) -> datetime:
     """Return a time of the command line: ISO 8601 (UTC where it names no zone), or how long ago."""
-    ago = _AGO.fullmatch(words.strip())
+    return _moment(words, -1, "how long ago")
+
+
+def moment_ahead(words: str) -> datetime:
+    """Return a time of the command line: ISO 8601 (UTC where it names no zone), or how long from now on."""
+    return _moment(words, 1, "how long from now on")
+
+
+def moment_to_come(words: str) -> datetime:
+    """Return a time of the command line as ``moment_ahead`` does, unless it is over."""
+    found = moment_ahead(words)
+    if found <= datetime.now(UTC):
+        raise click.BadParameter(f"{words!r} is over: it was {stamp(found)} UTC")
+    return found
+
+
+def _moment(words: str, sign: int, what: str) -> datetime:
+    length = _LENGTH.fullmatch(words.strip())
     try:
-        if ago:
-            return datetime.now(UTC) - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]])
+        if length:
+            return datetime.now(UTC) + sign * timedelta(seconds=float(length[1]) * _SECONDS[length[2]])
         found = datetime.fromisoformat(words.strip())
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{words!r} is no time: give ISO 8601 (2026-01-31T12:00, in UTC) or how long ago (90s, 15m, 2h, 3d)"
+            f"{words!r} is no time: give ISO 8601 (2026-01-31T12:00, in UTC) or {what} (90s, 15m, 2h, 3d)"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import Celery
@@ -157,6 +157,25 @@ def test_what_is_refused_is_told_on_one_line(line: CommandLine, words: tuple[str
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"error [{code}]: ")
     assert told in result.stderr
+
+
+def test_a_start_and_an_end_are_moments_to_come(line: CommandLine) -> None:
+    """A length is from now on, which the help says; a start may be over, an end may not."""
+    made = line.json("cron", "register", "x", "@hourly", "report", "--start", "2h", "--end", "3d")
+    ahead = [datetime.fromisoformat(made[word]) - datetime.now(UTC) for word in ("start", "end")]
+    assert timedelta(hours=1, minutes=58) < ahead[0] < timedelta(hours=2)
+    assert timedelta(days=2, hours=23) < ahead[1] < timedelta(days=3)
+    assert datetime.fromisoformat(made["next_fires"][0]) > datetime.fromisoformat(made["start"])
+    past = line.json("cron", "register", "x", "@hourly", "report", "--start", "2020-01-31T12:00")
+    assert past["start"].startswith("2020-01-31T12:00:00")
+
+    refused = line.call("cron", "register", "y", "@hourly", "report", "--end", "2020-01-31T12:00")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "'2020-01-31T12:00' is over: it was 2020-01-31 12:00:00 UTC" in refused.stderr
+    told = line.call("cron", "register", "y", "@hourly", "report", "--start", "tomorrow").stderr
+    assert "or how long from now on (90s, 15m, 2h, 3d)" in told
+    assert "how long from now on" in " ".join(line.ok("cron", "register", "--help").split())
+    assert len(line.json("cron", "list")["records"]) == 1
 
 
 def test_an_entry_is_explained(line: CommandLine) -> None:
