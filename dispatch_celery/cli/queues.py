@@ -12,7 +12,7 @@ from dispatch_celery.cli.jobs import print_page
 from dispatch_celery.cli.moments import duration
 from dispatch_celery.cli.output import Columns, text_column
 from dispatch_celery.cli.session import Session, with_session
-from dispatch_celery.cli.unfamiliar import doubt_of_limit, tell
+from dispatch_celery.cli.unfamiliar import doubt_of_limit, other_kind, stands, tell
 from dispatch_celery.cli.unfamiliar_keys import doubt_of_key
 from dispatch_celery.cli.values import json_weights
 from dispatch_celery.queues.model import PerKey, Queue
@@ -94,9 +94,11 @@ def limit_queue(
 def unlimit_queue(session: Session, queue: str | None, job: str | None) -> None:
     """Lift a limit, and a pause with it: what waits for it may go."""
     doubt = doubt_of_limit(session, queue, job)
+    before = stands(session, queue, job)
     session.dispatch.queues.unlimit(queue, job=job)
-    _say(session, "lifted", queue, job)
-    tell(session, doubt)
+    is_lifted = before is not None and (before.limit is not None or before.paused)
+    _say(session, "lifted" if is_lifted else "no limit was set", queue, job)
+    tell(session, doubt if is_lifted else other_kind(session, "unlimit", queue, job) or doubt)
 
 
 @queues.command("pause")
@@ -120,9 +122,11 @@ def pause_queue(session: Session, queue: str | None, job: str | None, length: ti
 def resume_queue(session: Session, queue: str | None, job: str | None) -> None:
     """Let a paused queue or job name go on."""
     doubt = doubt_of_limit(session, queue, job)
+    before = stands(session, queue, job)
     session.dispatch.queues.resume(queue, job=job)
-    _say(session, "resumed", queue, job)
-    tell(session, doubt)
+    is_resumed = before is not None and before.paused
+    _say(session, "resumed" if is_resumed else "nothing was paused", queue, job)
+    tell(session, doubt if is_resumed else other_kind(session, "resume", queue, job) or doubt)
 
 
 def _say(session: Session, what: str, queue: str | None, job: str | None) -> None:

@@ -10,13 +10,15 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from shlex import quote
 
 import click
 
 from dispatch_celery.cli.plain import printable
 from dispatch_celery.cli.session import Session
+from dispatch_celery.queues.model import Queue
 
-__all__ = ["doubt_of_limit", "doubt_of_target", "own_queues", "quiet", "tell"]
+__all__ = ["doubt_of_limit", "doubt_of_target", "other_kind", "own_queues", "quiet", "stands", "tell"]
 
 
 def doubt_of_limit(session: Session, queue: str | None, job: str | None) -> str:
@@ -28,14 +30,33 @@ def doubt_of_limit(session: Session, queue: str | None, job: str | None) -> str:
     if kind == "job":
         told = f"neither this app nor a worker declares a job {name!r}"
         return _doubt(told, name, limited | _names(session, with_workflows=False))
+    queues = limited | _queues(session)
+    if name not in queues and name in _names(session, with_workflows=False):
+        return f"{name!r} is the name of a job, and no queue is known by it: did you mean --job {quote(name)}?"
     told = f"nothing is ready in {name!r}, no worker consumes it, and no definition names it"
-    return _doubt(told, name, limited | _queues(session))
+    return _doubt(told, name, queues)
 
 
 def doubt_of_target(session: Session, target: str) -> str:
     """Return what is to be said of what a cron entry calls; empty where it is known."""
     told = f"neither this app nor a worker declares {target!r}: what is created waits for a worker that does"
     return _doubt(told, target, _names(session, with_workflows=True))
+
+
+def stands(session: Session, queue: str | None, job: str | None) -> Queue | None:
+    """Return how a queue or job name stands; None where it has neither a limit nor a pause, nor anything ready."""
+    wanted = ("queue", queue) if queue is not None else ("job", job)
+    return next((one for one in session.dispatch.queues.list() if (one.kind, one.name) == wanted), None)
+
+
+def other_kind(session: Session, verb: str, queue: str | None, job: str | None) -> str:
+    """Return that a name was given as a queue's, and a job's has what the verb ends, or the reverse; else empty."""
+    other = stands(session, job, None) if queue is None else stands(session, None, queue)
+    if other is None or not (other.paused or (verb == "unlimit" and other.limit is not None)):
+        return ""
+    what, word = ("the queue", "") if other.kind == "queue" else ("the job name", "--job ")
+    has = "has a limit" if other.limit is not None and verb == "unlimit" else "is paused"
+    return f"{what} {other.name!r} {has}: `{session.command} queues {verb} {word}{quote(other.name)}`"
 
 
 def own_queues(session: Session) -> set[str]:

@@ -189,7 +189,7 @@ class QueueService:
                 length = to_ms(until)
             except ValueError as error:
                 raise ConfigurationError(f"until={until!r} is no length of time: {error}") from None
-            if length < 0:
+            if length <= 0:
                 raise ConfigurationError(f"until={until!r} is over already: give the seconds for which to pause")
             return self._store.time() + length
         if until.tzinfo is None:

@@ -63,7 +63,9 @@ def test_a_queue_is_paused_resumed_and_lifted(line: CommandLine) -> None:
     assert line.json("queues", "get", "post")["pause_reason"] == "the bank is away"
     assert "is no length of time" in line.call("queues", "pause", "post", "--for", "tomorrow").output
     assert line.json("queues", "resume", "mail") == {"queue": "mail", "job": None, "state": "resumed"}
-    assert line.ok("queues", "unlimit", "mail") == "mail: lifted\n"
+    assert line.ok("queues", "unlimit", "post") == "post: lifted\n"
+    assert line.ok("queues", "unlimit", "mail") == "mail: no limit was set\n"
+    assert line.json("queues", "resume", "mail")["state"] == "nothing was paused"
 
     unknown = line.call("queues", "get", "nobody")
     assert (unknown.exit_code, unknown.stdout) == (1, "")
@@ -149,6 +151,23 @@ def test_a_queue_is_known_by_whoever_has_to_do_with_it(line: CommandLine, namesp
     for queue in ("waits", "second", "far", "declared", "limited", "mail"):
         assert _beside(line, "queues", "pause", queue) == ""
     assert "did you mean" not in _beside(line, "queues", "pause", "zzz")
+
+
+def test_what_has_its_limit_by_the_other_kind_of_name_is_told(line: CommandLine) -> None:
+    """A job's name given as a queue's, and the reverse: nothing was lifted or resumed, and how it would be."""
+    line.dispatch.queues.limit(job="desk.send", rate="5/s")
+    line.dispatch.queues.pause("mail")
+
+    lifted = line.call("queues", "unlimit", "desk.send")
+    assert lifted.stdout == "desk.send: no limit was set\n"
+    said = "notice: the job name 'desk.send' has a limit: `celery dispatch queues unlimit --job desk.send`\n"
+    assert lifted.stderr == said
+    assert line.dispatch.queues.get(job="desk.send").limit is not None
+    resumed = line.call("queues", "resume", "--job", "mail")
+    assert resumed.stdout == "jobs named mail: nothing was paused\n"
+    assert resumed.stderr == "notice: the queue 'mail' is paused: `celery dispatch queues resume mail`\n"
+    assert "did you mean --job desk.send?" in line.call("queues", "pause", "desk.send").stderr
+    assert line.call("queues", "unlimit", "--job", "desk.send").stdout == "jobs named desk.send: lifted\n"
 
 
 def test_a_job_name_that_nobody_knows_is_told(line: CommandLine) -> None:

@@ -42,7 +42,7 @@ def test_a_reign_whose_first_round_fails_looks_at_every_limit_in_the_next(world:
     assert {world.record(ref)["state"] for ref in refs} == {JobState.PENDING}
 
 
-@pytest.mark.parametrize("until", [-5, timedelta(seconds=-1), from_ms(START - 1)])
+@pytest.mark.parametrize("until", [-5, 0, timedelta(seconds=-1), from_ms(START - 1)])
 def test_a_pause_that_is_over_already_is_refused(world: World, until: Any) -> None:
     """It would be told as a pause, and be none."""
     service = _service(world)
