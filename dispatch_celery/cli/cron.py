@@ -13,6 +13,7 @@ import click
 from dispatch_celery.cli.cron_entries import arguments_of, cron_record, print_entry
 from dispatch_celery.cli.explaining_crons import comes_back, enable_words, nobody_fires, since_disabled
 from dispatch_celery.cli.filters import given, paging, scope_of, tenant
+from dispatch_celery.cli.meant import or_similar_entry
 from dispatch_celery.cli.moments import moment_ahead, moment_to_come, stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
 from dispatch_celery.cli.payloads import refuse_pasted_masks
@@ -135,7 +136,8 @@ def _unfired(session: Session, page: Page[CronEntry]) -> str:
 @with_session
 def show_entry(session: Session, name: str, *, arguments: bool) -> None:
     """Show one entry, with its arguments, its last fires and its next ones."""
-    entry = session.dispatch.crons.get(name)
+    with or_similar_entry(session, name):
+        entry = session.dispatch.crons.get(name)
     shown = arguments_of(entry, session.masking, whole=arguments, command=session.command)
     print_entry(session.output, entry, shown, now=session.insight.now(), command=session.command)
 
@@ -146,7 +148,8 @@ def show_entry(session: Session, name: str, *, arguments: bool) -> None:
 @with_session
 def next_fires(session: Session, name: str, *, count: int) -> None:
     """Print the next moments of an entry's schedule, whether it is enabled or not."""
-    found = session.dispatch.crons.upcoming(name, count=count)
+    with or_similar_entry(session, name):
+        found = session.dispatch.crons.upcoming(name, count=count)
     if session.output.as_json:
         session.output.document({"name": name, "next_fires": found})
         return
@@ -192,7 +195,9 @@ def register_entry(
 @with_session
 def enable_entry(session: Session, name: str, *, revision: int | None) -> None:
     """Let an entry fire again, from its first slot after now."""
-    _told(session, session.dispatch.crons.enable(name, revision=revision), "is enabled")
+    with or_similar_entry(session, name):
+        entry = session.dispatch.crons.enable(name, revision=revision)
+    _told(session, entry, "is enabled")
 
 
 @cron.command("disable")
@@ -201,7 +206,9 @@ def enable_entry(session: Session, name: str, *, revision: int | None) -> None:
 @with_session
 def disable_entry(session: Session, name: str, *, revision: int | None) -> None:
     """Pause an entry; what it has created goes on."""
-    _told(session, session.dispatch.crons.disable(name, revision=revision), "is disabled")
+    with or_similar_entry(session, name):
+        entry = session.dispatch.crons.disable(name, revision=revision)
+    _told(session, entry, "is disabled")
 
 
 @cron.command("trigger")
@@ -209,7 +216,8 @@ def disable_entry(session: Session, name: str, *, revision: int | None) -> None:
 @with_session
 def trigger_entry(session: Session, name: str) -> None:
     """Run an entry now; its slots stay as they are."""
-    work_id = session.dispatch.crons.trigger(name)
+    with or_similar_entry(session, name):
+        work_id = session.dispatch.crons.trigger(name)
     if session.output.as_json:
         session.output.document({"name": name, "id": work_id})
     else:
@@ -223,7 +231,8 @@ def trigger_entry(session: Session, name: str) -> None:
 @with_session
 def delete_entry(session: Session, name: str, *, revision: int | None, yes: bool) -> None:
     """Delete an entry; what it has created goes on. One that code declares comes back when a worker starts."""
-    entry = session.dispatch.crons.get(name)
+    with or_similar_entry(session, name):
+        entry = session.dispatch.crons.get(name)
     instead = comes_back(entry, session.command)
     if not yes:
         if instead:

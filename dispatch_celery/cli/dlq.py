@@ -8,6 +8,7 @@ import click
 
 from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_for, paging
 from dispatch_celery.cli.jobs import SECRET, error_of, job_fields, print_page
+from dispatch_celery.cli.meant import doubt_of_filters
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
 from dispatch_celery.cli.payloads import ShownArguments
@@ -21,6 +22,7 @@ from dispatch_celery.cli.triage import (
     replay_letter,
     replay_letters,
 )
+from dispatch_celery.cli.unfamiliar import tell
 from dispatch_celery.dlq.records import shown
 
 __all__ = ["dlq"]
@@ -62,6 +64,8 @@ def list_letters(session: Session, /, *, limit: int, cursor: str | None, **optio
         for letter in page
     ]
     print_page(session.output, page, columns, rows, without=LETTER_SECRET)
+    if not rows:
+        tell(session, doubt_of_filters(session, **options))
 
 
 @dlq.command("get")

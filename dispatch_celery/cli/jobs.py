@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from dispatch_celery.cli.filters import asked_for, job_filters, paging
+from dispatch_celery.cli.meant import doubt_of_filters
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.output import Columns, Output, number_column, text_column
 from dispatch_celery.cli.plain import one_line, plain
 from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.cli.unfamiliar import tell
 from dispatch_celery.jobs.model import Job, JobState
 from dispatch_celery.store.paging import Page
 from dispatch_celery.work.model import Failure
@@ -51,6 +53,8 @@ def list_jobs(session: Session, /, *, limit: int, cursor: str | None, **filters:
         for job in page
     ]
     print_page(session.output, page, columns, rows, without=(*SECRET, "attempts", "traceback"))
+    if not rows:
+        tell(session, doubt_of_filters(session, **filters))
 
 
 @jobs.command("get")

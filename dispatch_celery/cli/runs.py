@@ -13,6 +13,7 @@ from dispatch_celery.cli.checking import check_code
 from dispatch_celery.cli.families import show_children
 from dispatch_celery.cli.filters import asked_for, paging, run_filters
 from dispatch_celery.cli.jobs import SECRET, error_of, print_page, print_values
+from dispatch_celery.cli.meant import doubt_of_filters
 from dispatch_celery.cli.moments import stamp, when
 from dispatch_celery.cli.operating import cancel_run, publish_to_run, resume_run, start_run
 from dispatch_celery.cli.output import Columns, number_column, text_column
@@ -20,6 +21,7 @@ from dispatch_celery.cli.plain import one_line, plain
 from dispatch_celery.cli.rewriting import fork_run, migrate_run, rewind_run
 from dispatch_celery.cli.session import Session, with_session
 from dispatch_celery.cli.undoing import compensate_run, retry_undo, skip_undo
+from dispatch_celery.cli.unfamiliar import tell
 from dispatch_celery.workflows.model import Run, RunState
 
 __all__ = ["runs"]
@@ -60,6 +62,8 @@ def list_runs(session: Session, /, *, limit: int, cursor: str | None, **filters:
     ]
     rows = [(run.id, run.name, run.version, run.queue, run.shown, stamp(run.created_at), _why(run)) for run in page]
     print_page(session.output, page, columns, rows, without=(*SECRET, "traceback"))
+    if not rows:
+        tell(session, doubt_of_filters(session, of="workflow", **filters))
 
 
 @runs.command("get", short_help="Show one run.")

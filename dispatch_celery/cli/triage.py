@@ -11,12 +11,14 @@ import click
 from dispatch_celery.cli.filters import dead_letter_filters, dead_letters_asked_for
 from dispatch_celery.cli.jobs import SECRET, error_of
 from dispatch_celery.cli.masking import Masking
+from dispatch_celery.cli.meant import doubt_of_filters, doubt_of_new_queue
 from dispatch_celery.cli.moments import duration, span, stamp
 from dispatch_celery.cli.output import Output, text_column
 from dispatch_celery.cli.payloads import ShownArguments, refuse_pasted_masks
 from dispatch_celery.cli.phrases import count_of
 from dispatch_celery.cli.progress import bar
 from dispatch_celery.cli.session import Session, with_session
+from dispatch_celery.cli.unfamiliar import tell
 from dispatch_celery.cli.values import json_object
 from dispatch_celery.dlq.model import DeadLetter, DeadLetterKind, ReplayPreview
 from dispatch_celery.dlq.pacing import due_times
@@ -59,13 +61,16 @@ def replay_letter(
         found = service.preview(letter_id, arguments=arguments, **how)
         _refuse_itself(session, letter_id, found.job_id)
         _print_replay(output, letter_id, found, how["delay"], session.masking, reveal)
+        tell(session, doubt_of_new_queue(session, how["queue"] if found.job_id is None else None))
         return
+    doubt = doubt_of_new_queue(session, how["queue"])  # before its job makes the queue a known one
     handle = service.replay(letter_id, arguments=arguments, **how)
     _refuse_itself(session, letter_id, handle.id)
     if output.as_json:
         output.document({"id": letter_id, "replayed_as": handle.id, "state": handle.state()})
     else:
         output.line(f"{letter_id} is replayed as {handle.id}")
+    tell(session, doubt)
 
 
 def _refuse_itself(session: Session, letter_id: str, found: JobId | None) -> None:
@@ -111,10 +116,13 @@ def replay_letters(session: Session, /, *, limit: int, rate: str | None, dry_run
     due_times(rate)
     if dry_run:
         chosen = service.select(**{"kind": DeadLetterKind.JOB, "replayed": False, **filters})
-        _preview(output, chosen, "replayed", most=limit)
+        if not _preview(output, chosen, "replayed", most=limit):
+            tell(session, doubt_of_filters(session, **filters))
         return
     with bar(output, "replaying") as follower:
         jobs, done = service.select(**filters).replayed(limit=limit, rate=rate, on_progress=follower)
+    if not jobs and not done.refused:
+        tell(session, doubt_of_filters(session, **filters))
     if output.as_json:
         output.document({"count": len(jobs), "replayed_as": jobs, "refused": done.refused})
         return
@@ -199,13 +207,13 @@ def _described(letter: DeadLetter) -> str:
     return f"{letter.id} ({letter.name or letter.kind})"
 
 
-def _preview(output: Output, chosen: DeadLetterSelection, done: str, *, most: int | None = None) -> None:
-    """Print what would be changed: ``most`` at once, of all that pass."""
+def _preview(output: Output, chosen: DeadLetterSelection, done: str, *, most: int | None = None) -> int:
+    """Print what would be changed: ``most`` at once, of all that pass; return how many that are."""
     found = chosen.preview()
     count = found.count if most is None else min(found.count, most)
     if output.as_json:
         output.document({"dry_run": True, "count": count, "sample": found.sample}, without=LETTER_SECRET)
-        return
+        return count
     rows = [
         (one.id, one.name, one.queue, stamp(one.died_at), one.reason, error_of(one.failure)) for one in found.sample
     ]
@@ -213,6 +221,7 @@ def _preview(output: Output, chosen: DeadLetterSelection, done: str, *, most: in
         output.table(["id", "name", "queue", "died (UTC)", text_column("reason"), text_column("error")], rows, empty="")
     of_all = f" of {found.count:,} that pass" if count < found.count else ""
     output.line(f"{count_of(count, 'dead letter')}{of_all} would be {done}; nothing was changed")
+    return count
 
 
 def _done(output: Output, done: BulkProgress, words: str) -> None:

@@ -18,7 +18,16 @@ from dispatch_celery.cli.plain import printable
 from dispatch_celery.cli.session import Session
 from dispatch_celery.queues.model import Queue
 
-__all__ = ["doubt_of_limit", "doubt_of_target", "other_kind", "own_queues", "quiet", "stands", "tell"]
+__all__ = [
+    "doubt_of_limit",
+    "doubt_of_target",
+    "doubt_of_workflow",
+    "other_kind",
+    "own_queues",
+    "quiet",
+    "stands",
+    "tell",
+]
 
 
 def doubt_of_limit(session: Session, queue: str | None, job: str | None) -> str:
@@ -41,6 +50,12 @@ def doubt_of_target(session: Session, target: str) -> str:
     """Return what is to be said of what a cron entry calls; empty where it is known."""
     told = f"neither this app nor a worker declares {target!r}: what is created waits for a worker that does"
     return _doubt(told, target, _names(session, with_workflows=True))
+
+
+def doubt_of_workflow(session: Session, name: str) -> str:
+    """Return what is to be said of a workflow's name; empty where it is known."""
+    told = f"neither this app nor a worker declares a workflow {name!r}"
+    return _doubt(told, name, _names(session, with_workflows=True))
 
 
 def stands(session: Session, queue: str | None, job: str | None) -> Queue | None:
