@@ -50,6 +50,8 @@ class TypedId(str):
 
     __slots__ = ()
     prefix: ClassVar[str] = ""
+    _of: ClassVar[str] = ""
+    """What it is the id of, in words."""
 
     @classmethod
     def mint(cls, *, partition: int = 0, time_ms: int | None = None) -> Self:
@@ -92,10 +94,11 @@ class TypedId(str):
         prefix, _, rest = text.rpartition("_") if isinstance(text, str) else ("", "", "")
         if prefix != cls.prefix or not _BASE_32(rest):
             raise InvalidId(
-                f"{str(text)[:80]!r} is no {cls.__name__}: expected '{cls.prefix}_' and {_LENGTH} characters of base 32"
+                f"{str(text)[:80]!r} is no id of {cls._of}: one looks like {cls.prefix}_..., with {_LENGTH}"
+                " characters of base 32"
             )
         if not _UUID_7(rest):
-            raise InvalidId(f"{text[:80]!r} is no {cls.__name__}: its 26 characters are no UUID of version 7")
+            raise InvalidId(f"{text[:80]!r} is no id of {cls._of}: its 26 characters are no UUID of version 7")
         return cls(text)
 
     @property
@@ -121,6 +124,7 @@ class JobId(TypedId):
 
     __slots__ = ()
     prefix = "job"
+    _of = "a job"
 
 
 class RunId(TypedId):
@@ -128,6 +132,7 @@ class RunId(TypedId):
 
     __slots__ = ()
     prefix = "run"
+    _of = "a run"
 
 
 class CronId(TypedId):
@@ -135,6 +140,7 @@ class CronId(TypedId):
 
     __slots__ = ()
     prefix = "cron"
+    _of = "a cron entry"
 
 
 class EventId(TypedId):
@@ -142,6 +148,7 @@ class EventId(TypedId):
 
     __slots__ = ()
     prefix = "evt"
+    _of = "an event"
 
 
 class WorkerId(TypedId):
@@ -149,6 +156,7 @@ class WorkerId(TypedId):
 
     __slots__ = ()
     prefix = "wkr"
+    _of = "a worker"
 
 
 class DeadLetterId(TypedId):
@@ -156,6 +164,7 @@ class DeadLetterId(TypedId):
 
     __slots__ = ()
     prefix = "dlq"
+    _of = "a dead letter"
 
     @classmethod
     def of_job(cls, job_id: JobId) -> DeadLetterId:

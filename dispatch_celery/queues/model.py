@@ -124,7 +124,7 @@ class Limit:
         if self.per_key is not None and not isinstance(self.per_key, PerKey):
             raise ConfigurationError(f"per_key must be a PerKey, not {self.per_key!r}")
         if self.concurrency is None and self.rate is None and self.per_key is None:
-            raise ConfigurationError("a limit needs concurrency, rate or per_key; to lift one, use unlimit()")
+            raise ConfigurationError("a limit needs concurrency, rate or per_key; to lift one, unlimit it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ def limit_name(queue: str | None, job: str | None) -> str:
         ConfigurationError: not exactly one of them is given, or it cannot be a name.
     """
     if (queue is None) == (job is None):
-        raise ConfigurationError("say which: a queue's name, or job='the.name' for the jobs of one name")
+        raise ConfigurationError("say which: either a queue, or the jobs of one name (job=, on the command line --job)")
     name = queue if queue is not None else job
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable() or " " in name:
         raise ConfigurationError(f"a name is 1 to 200 printable characters without spaces, not {name!r}")

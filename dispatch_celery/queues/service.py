@@ -47,7 +47,7 @@ class QueueService:
             if queue is None:
                 raise QueueNotFound(f"the jobs named {job!r} have no limit, and no pause")
             raise QueueNotFound(
-                f"nothing is ready in the queue {queue!r}, and it has no limit; a job's name goes by job="
+                f"nothing is ready in the queue {queue!r}, and it has no limit; a job's name goes by job= (--job)"
             )
         return replace(found or Queue(name=str(queue)), ready=ready.get(queue or "", 0))
 

@@ -119,6 +119,10 @@ def test_a_dry_run_of_one_checks_it_and_changes_nothing(yard: Graveyard, line: C
         refused, real = line.call("dlq", "replay", *words, "--dry-run"), line.call("dlq", "replay", *words)
         assert (refused.exit_code, f"[{code}]" in refused.stderr) == (1, True), refused.stderr
         assert refused.stderr == real.stderr
+    nope = (
+        "error [invalid_id]: 'nope' is no id of a dead letter: one looks like dlq_..., with 26 characters of base 32\n"
+    )
+    assert line.call("dlq", "get", "nope").stderr == nope
     assert line.json("dlq", "replay", gone, "--force", "--dry-run")["name"] == "yard.gone"
     assert yard.dlq.count(replayed=True) == 0
 

@@ -216,6 +216,6 @@ def test_what_nobody_knows_is_refused_with_what_is_close(floor: Floor) -> None:
         assert refused.stderr.startswith(f"error [not_found]: nothing is known by '{near}': explain takes the id of a ")
         assert said in refused.stderr
     assert "did you mean" not in floor.call("explain", "zzz").stderr
-    assert "is no JobId" in floor.call("explain", "job_x").stderr
+    assert "is no id of a job: one looks like job_..." in floor.call("explain", "job_x").stderr
     assert "job_nightly fires" in floor.ok("explain", "job_nightly")
     assert "nothing is known by" in floor.call("explain", "x" * 300).stderr

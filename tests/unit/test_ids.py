@@ -110,7 +110,7 @@ def test_any_text_can_be_adopted() -> None:
 )
 def test_text_that_is_no_id_is_refused(text: str) -> None:
     """The error names the kind that was wanted and shows a bounded part of the text."""
-    with pytest.raises(InvalidId, match="is no JobId: expected 'job_' and 26 characters") as caught:
+    with pytest.raises(InvalidId, match=r"is no id of a job: one looks like job_\.\.\., with 26 characters") as caught:
         JobId.parse(text)
     assert len(str(caught.value)) < 300
 
