@@ -14,7 +14,7 @@ from dispatch_celery.cli.cron_entries import arguments_of, cron_record, print_en
 from dispatch_celery.cli.explaining_crons import comes_back, enable_words, nobody_fires, since_disabled
 from dispatch_celery.cli.filters import given, paging, scope_of, tenant
 from dispatch_celery.cli.meant import or_similar_entry
-from dispatch_celery.cli.moments import moment_ahead, moment_to_come, stamp, when
+from dispatch_celery.cli.moments import local, moment_ahead, moment_to_come, stamp, when
 from dispatch_celery.cli.output import Columns, number_column, text_column
 from dispatch_celery.cli.payloads import refuse_pasted_masks
 from dispatch_celery.cli.session import Session, with_session
@@ -149,12 +149,15 @@ def show_entry(session: Session, name: str, *, arguments: bool) -> None:
 def next_fires(session: Session, name: str, *, count: int) -> None:
     """Print the next moments of an entry's schedule, whether it is enabled or not."""
     with or_similar_entry(session, name):
+        zone = session.dispatch.crons.get(name).timezone
         found = session.dispatch.crons.upcoming(name, count=count)
     if session.output.as_json:
         session.output.document({"name": name, "next_fires": found})
         return
     now = session.insight.now()
-    session.output.table(["next"], [(when(one, now),) for one in found], empty="None: its schedule has ended.")
+    session.output.table(
+        ["next"], [(when(one, now) + local(one, zone),) for one in found], empty="None: its schedule has ended."
+    )
 
 
 @cron.command("register")
@@ -256,4 +259,5 @@ def _told(session: Session, entry: CronEntry, words: str) -> None:
 def _following(session: Session, entry: CronEntry) -> str:
     if entry.state == CronState.DISABLED:
         return f"it does not fire; {enable_words(entry, session.command)}"
-    return f"it fires {when(entry.next_fire_at, session.insight.now()) or 'never, as it stands'}"
+    at = f"{when(entry.next_fire_at, session.insight.now())}{local(entry.next_fire_at, entry.timezone)}"
+    return f"it fires {at or 'never, as it stands'}"

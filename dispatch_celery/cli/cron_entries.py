@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from dispatch_celery.cli.explaining_crons import disabled_words
 from dispatch_celery.cli.masking import Masking
-from dispatch_celery.cli.moments import stamp, when
+from dispatch_celery.cli.moments import local, stamp, when
 from dispatch_celery.cli.output import Output
 from dispatch_celery.cli.payloads import ShownArguments
 from dispatch_celery.clock import from_ms
-from dispatch_celery.cron.model import CronEntry
+from dispatch_celery.cron.model import CronEntry, CronState
 
 __all__ = ["arguments_of", "cron_record", "print_entry"]
+
+_NEXT: Final = {
+    CronState.DISABLED: "would fire, were it enabled",
+    CronState.ORPHANED: "would fire, were it declared",
+}
 
 
 def arguments_of(entry: CronEntry, masking: Masking, *, whole: bool, command: str) -> ShownArguments:
@@ -53,7 +58,7 @@ def print_entry(output: Output, entry: CronEntry, shown: ShownArguments, *, now:
             ("overlap", entry.overlap),
             ("from code or api", entry.origin),
             ("revision", entry.revision),
-            ("next", ", ".join(stamp(one) for one in entry.next_fires)),
+            (_NEXT.get(entry.state, "next"), "; ".join(_at(one, entry.timezone) for one in entry.next_fires)),
             ("waits", "a slot waits for the end of the one before" if entry.queued_slot is not None else ""),
         ]
     )
@@ -63,6 +68,10 @@ def print_entry(output: Output, entry: CronEntry, shown: ShownArguments, *, now:
         output.table(["at (UTC)", "outcome", "slot (UTC)", "created"], rows, empty="")
     output.line("")
     shown.print(output)
+
+
+def _at(moment: datetime, zone: str) -> str:
+    return f"{stamp(moment)} UTC{local(moment, zone)}"
 
 
 def _date(stamp_ms: int | None) -> Any:

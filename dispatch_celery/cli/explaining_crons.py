@@ -8,7 +8,7 @@ from shlex import quote
 from typing import Final
 
 from dispatch_celery.cli.explaining_limits import standing
-from dispatch_celery.cli.moments import stamp, when
+from dispatch_celery.cli.moments import local, stamp, when
 from dispatch_celery.cli.phrases import Explanation, Surroundings, count_of
 from dispatch_celery.cron.census import CronCensus
 from dispatch_celery.cron.model import CronEntry, CronState
@@ -54,8 +54,9 @@ def explain_entry(
     if unfired is not None:
         return unfired
     queued = f" A slot waits for the end of {entry.last_id}." if entry.queued_slot is not None else ""
+    at = f"{when(entry.next_fire_at, around.now)}{local(entry.next_fire_at, entry.timezone)}"
     return Explanation(
-        explanation=f"{entry.name} fires {when(entry.next_fire_at, around.now)}.{queued}{_last(entry)}{_held(paused)}",
+        explanation=f"{entry.name} fires {at}.{queued}{_last(entry)}{_held(paused)}",
         advice=_resume(paused, around) or f"Nothing has to be done; `{call} trigger {entry.id}` runs it now.",
         since=entry.last_fire_at,
         next_at=entry.next_fire_at,
@@ -91,7 +92,7 @@ def _unfired(
         )
     if census is not None and census.nobody_fires:
         return Explanation(
-            explanation=f"{entry.name} is due {when(due, around.now)}, but"
+            explanation=f"{entry.name} is due {when(due, around.now)}{local(due, entry.timezone)}, but"
             f" {nobody_fires(census, around.now)}.{_without(around)}",
             advice=_START,
             since=around.now - timedelta(seconds=census.unled),

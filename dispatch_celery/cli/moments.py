@@ -8,9 +8,11 @@ from typing import Final
 
 import click
 
+from dispatch_celery.cron.zones import zone_of
+from dispatch_celery.errors import InvalidSchedule
 from dispatch_celery.retry import MAX_DELAY
 
-__all__ = ["duration", "moment", "moment_ahead", "moment_to_come", "span", "stamp", "when"]
+__all__ = ["duration", "local", "moment", "moment_ahead", "moment_to_come", "span", "stamp", "when"]
 
 _UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -38,6 +40,18 @@ def when(at: datetime | None, now: datetime) -> str:
         return ""
     distance = span(at - now)
     return f"{stamp(at)} UTC ({f'in {distance}' if at > now else f'{distance} ago'})"
+
+
+def local(at: datetime | None, zone: str) -> str:
+    """Return a time as clocks of a zone show it, with a comma before it; empty where they show UTC, or for none."""
+    if at is None or zone == "UTC":
+        return ""
+    try:
+        there = at.astimezone(zone_of(zone))
+    except InvalidSchedule:  # whoever registered it knows more zones than this machine
+        return ""
+    day = "" if there.date() == at.astimezone(UTC).date() else f"{there:%Y-%m-%d} "
+    return f", {day}{there:%H:%M:%S} {zone}"
 
 
 def duration(words: str) -> timedelta:

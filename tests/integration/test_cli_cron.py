@@ -159,6 +159,29 @@ def test_what_is_refused_is_told_on_one_line(line: CommandLine, words: tuple[str
     assert told in result.stderr
 
 
+def test_times_are_told_in_the_zone_of_the_entry_too(line: CommandLine) -> None:
+    """Beside UTC, and with the day where that is another one; not where the zone is UTC."""
+    made = line.ok("cron", "register", "x", "0 3 * * *", "report", "--timezone", "Asia/Tokyo")
+
+    for told in (made, line.ok("cron", "next", "x"), line.ok("explain", "x"), line.ok("cron", "show", "x")):
+        assert " 18:00:00 UTC" in told
+        assert " 03:00:00 Asia/Tokyo" in told
+    line.ok("cron", "register", "x", "0 3 * * *", "report", "--timezone", "UTC")
+    assert "03:00:00 UTC" in line.ok("cron", "show", "x")
+    assert ", 03:00:00" not in line.ok("cron", "show", "x") + line.ok("cron", "next", "x") + line.ok("explain", "x")
+
+
+def test_times_of_an_entry_that_does_not_fire_are_no_promise(line: CommandLine) -> None:
+    """It is said that they come only once it is enabled."""
+    line.ok("cron", "register", "x", "@hourly", "report")
+    assert "\nnext " in line.ok("cron", "show", "x")
+    line.ok("cron", "disable", "x")
+
+    shown = line.ok("cron", "show", "x")
+    assert "\nwould fire, were it enabled" in shown
+    assert "\nnext" not in shown
+
+
 def test_a_start_and_an_end_are_moments_to_come(line: CommandLine) -> None:
     """A length is from now on, which the help says; a start may be over, an end may not."""
     made = line.json("cron", "register", "x", "@hourly", "report", "--start", "2h", "--end", "3d")
