@@ -8,7 +8,7 @@ a budget, so a page may be short and still have a cursor.
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -76,6 +76,15 @@ class _Position:
         return f"{self.score:.0f}|{self.member}"
 
 
+def _once(places: Iterable[_Position]) -> Iterator[_Position]:
+    """Yield each place once: what moves from one set to another between two reads is found in both."""
+    before: _Position | None = None
+    for place in places:
+        if place != before:
+            yield place
+        before = place
+
+
 class Pager:
     """Reads pages of members and the records behind them."""
 
@@ -101,14 +110,16 @@ class Pager:
         if not 1 <= limit <= 1_000:
             raise ConfigurationError(f"limit must be from 1 to 1,000, not {limit}")
         after = _Position.parse(cursor) if cursor else None
-        merged = heapq.merge(
-            *(
-                self._shelved(one, after, until, since)
-                if isinstance(one, Shelf)
-                else self._members(one, after, until, since)
-                for one in sets
-            ),
-            key=lambda at: (-at.score, _reversed(at.member)),
+        merged = _once(
+            heapq.merge(
+                *(
+                    self._shelved(one, after, until, since)
+                    if isinstance(one, Shelf)
+                    else self._members(one, after, until, since)
+                    for one in sets
+                ),
+                key=lambda at: (-at.score, _reversed(at.member)),
+            )
         )
         kept: list[T] = []
         last: _Position | None = None

@@ -62,10 +62,15 @@ def test_a_limit_holds_under_leaders_that_take_turns_all_the_time(doomed: Fleet)
         found = _found(doomed)
         terms.add(found.hashes.get("leader", {}).get("nonce", ""))
         ask(parts.store, Call.command("DEL", parts.keys.leader))
-        return all(record["state"] == "completed" for record in found.jobs.values())
+        if any(record["state"] != "completed" for record in found.jobs.values()):
+            return False
+        if len(terms - {""}) < 3:  # a fast machine: there has to be work for another leader
+            handles.extend(shop.nap.enqueue(f"n{len(handles)}", 0.05) for _ in range(20))
+            return False
+        return True
 
     eventually(all_have_ended, within=60, every=0.1, what="all complete")
     assert len(terms - {""}) >= 3
-    assert {handle.result(timeout=10) for handle in handles} == {f"n{n}" for n in range(60)}
+    assert {handle.result(timeout=10) for handle in handles} == {f"n{n}" for n in range(len(handles))}
     eventually(lambda: shop.dispatch.queues.get(shop.QUEUE).permits == 0, within=15, what="every permit is back")
     assert most_with_a_permit(check_history(doomed).journal) <= MOST
